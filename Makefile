@@ -1,0 +1,96 @@
+# `make help` says what there is. Everything but help, clean and rename works in .venv and makes it when it is missing.
+
+PYTHON ?= python3
+DEVICE ?= auto
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+TEST_PROCESSES ?= 2
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# Stamps: made when an installation ended well, outdated when one of the files behind it is newer.
+TRAIN := $(VENV)/.installed-$(DEVICE)
+DEV := $(VENV)/.installed-$(DEVICE)-dev
+PINS := constraints.txt requirements-cpu.txt requirements-gpu.txt pyproject.toml
+WORKFLOWS := $(wildcard .github/workflows/*.yml)
+
+export PYTHON DEVICE TORCH_CPU_INDEX
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev check train validate bench test lint format ci clean clean-outputs rename
+
+help:  ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	    /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	    /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nvariables\n'
+	@printf '  %-20s %s\n' \
+	    PYTHON=python3.12 'the Python that .venv is made from, 3.11 or newer' \
+	    DEVICE=cpu 'or gpu: what to install; auto looks for nvidia-smi' \
+	    ARGS="'seed=1'" 'passed on to train, validate and test' \
+	    TORCH_CPU_INDEX=URL 'where the CPU build of torch comes from' \
+	    PIP_INDEX_URL=URL "pip's own variable: a mirror of PyPI"
+
+##@ environment
+
+setup: $(TRAIN)  ## make .venv and install what training needs (at most 10 minutes)
+	@echo "ready: $(VENV) is up to date"
+
+setup-dev: $(DEV)  ## the same and what tests and linters need
+	@echo "ready: $(VENV) is up to date, with the development tools"
+
+$(TRAIN): $(PINS)
+	@scripts/setup_environment.sh train
+	@touch $@
+
+$(DEV): $(TRAIN) requirements-dev.txt requirements-optional.txt
+	@scripts/setup_environment.sh dev
+	@touch $@
+
+check: $(TRAIN)  ## is this machine ready? names what mends it
+	@$(PY) scripts/check_env.py
+
+##@ work
+
+train: $(TRAIN)  ## train on the embedded digits; ARGS="model=resnet34 seed=1" changes settings
+	@$(PY) scripts/train.py data=digits $(ARGS)
+
+validate: $(TRAIN)  ## one epoch of every shipped model, with a table (a few minutes)
+	@$(PY) scripts/validate.py $(ARGS)
+
+bench: $(TRAIN)  ## measure speed against named peers; prints ratios
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file; done
+
+##@ quality
+
+# One thread a process: several processes whose torch threads compete for the same cores crawl.
+test: $(DEV)  ## run the whole suite with coverage; ARGS="-k loader" picks tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations=10 \
+	    --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,90) $(ARGS)
+
+lint: $(DEV)  ## ruff, mypy, and the schemas of the workflow files
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	@$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(VENV)/bin/pre-commit validate-config
+
+format: $(DEV)  ## mend what ruff can mend
+	@$(VENV)/bin/ruff check --fix
+	@$(VENV)/bin/ruff format
+
+ci:  ## everything that CI runs, in its order (up to 40 minutes)
+	@.ci/run
+
+##@ tidy
+
+clean:  ## remove caches and build products; never data/ or outputs/
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov
+
+clean-outputs:  ## remove outputs/: every run, its checkpoints and its figures
+	@rm -rf outputs
+
+rename:  ## make it yours: NAME=my_project renames the package everywhere
+	@$(PYTHON) scripts/rename.py "$(NAME)" $(if $(FORCE),--force)

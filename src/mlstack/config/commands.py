@@ -1,0 +1,68 @@
+"""The schemas of the other commands. What they don't name comes from the run folder that they work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlstack.config.data import DataConfig
+from mlstack.config.keys import MISSING, group, key
+from mlstack.config.trainer import ACCELERATORS
+
+SPLITS = ("train", "val", "test")
+CHECKPOINTS = ("best", "last")
+TABLE_SUFFIXES = (".csv", ".json")
+
+
+@dataclass
+class EvalConfig:
+    """Measure a trained model on one split of its data."""
+
+    run: str = key("latest", "Run folder; latest = the newest finished run", path=True)
+    split: str = key("test", "Split to measure on", choices=SPLITS)
+    checkpoint: str = key("best", "Which weights: best by trainer.monitor, or the last ones", choices=CHECKPOINTS)
+    output_dir: str = key("outputs", "Folder in which latest is looked for", path=True)
+    batch_size: int | None = key(None, "Images a step; null = as in training", minimum=1)
+    num_workers: int | None = key(None, "Processes that prepare batches; null = as in training", minimum=0)
+    accelerator: str = key("auto", "Kind of device; auto = GPU where there is one", choices=ACCELERATORS)
+
+
+@dataclass
+class PredictConfig:
+    """Classify pictures with a trained model."""
+
+    run: str = key("latest", "Run folder; latest = the newest finished run", path=True)
+    input: list[str] = key(MISSING, "Pictures: a file, a folder, a pattern (*.jpg), or a list of them", path=True)
+    output: str = key("predictions.csv", "Table of predictions, .csv or .json", path=True)
+    grid: str | None = key(None, "Picture grid (.png); null = beside the table", path=True)
+    top_k: int = key(5, "Classes listed for each picture, most probable first", minimum=1)
+    checkpoint: str = key("best", "Which weights: best by trainer.monitor, or the last ones", choices=CHECKPOINTS)
+    output_dir: str = key("outputs", "Folder in which latest is looked for", path=True)
+    batch_size: int = key(64, "Pictures a step", minimum=1)
+    accelerator: str = key("auto", "Kind of device; auto = GPU where there is one", choices=ACCELERATORS)
+
+
+@dataclass
+class DownloadConfig:
+    """Fetch a data set, or clear away what downloads left behind."""
+
+    data: DataConfig = group(DataConfig)
+    clean: bool = key(False, "Delete downloaded archives and partial files instead; unpacked data stay")
+
+
+@dataclass
+class CheckEnvConfig:
+    """Report what this machine and this environment offer."""
+
+    json: bool = key(False, "Print JSON instead of a table")
+    output_dir: str = key("outputs", "Folder that has to be writable", path=True)
+
+
+@dataclass
+class ValidateConfig:
+    """Train every shipped model for a moment and show what came out."""
+
+    models: list[str] = key([], "Choices of the model group; [] = every shipped one")
+    data: str = key("digits", "Choice of the data group")
+    max_epochs: int = key(1, "Passes over the training images", unit="epochs", minimum=1)
+    accelerator: str = key("auto", "Kind of device; auto = GPU where there is one", choices=ACCELERATORS)
+    output_dir: str = key("outputs", "Folder in which run folders are made", path=True)

@@ -1,0 +1,136 @@
+"""Settings that are fine one by one and cannot work together. Each is refused with both keys named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+from mlstack.config.commands import TABLE_SUFFIXES, PredictConfig
+from mlstack.config.data import DATASETS, DataConfig
+from mlstack.config.model import ModelConfig
+from mlstack.config.passthrough import check_lightning, check_optimizer_args
+from mlstack.config.suggestions import nearest
+from mlstack.config.trainer import TrainerConfig
+from mlstack.errors import ConfigError
+
+
+def check_contradictions(config: object) -> None:
+    """Raises ConfigError for the first contradiction in a schema's instance or one of its groups."""
+    for section in (config, *vars(config).values()):
+        for check in CHECKS.get(type(section), ()):
+            check(section)
+
+
+def _own_network(model: ModelConfig) -> None:
+    if model.target is None:
+        return
+    _refuse_bad_target("model.target", model.target)
+    if model.pretrained:
+        message = f"model.target={model.target} and model.pretrained=true contradict each other"
+        raise ConfigError(message, key="model.pretrained", hint="your own network has to load its weights itself")
+
+
+def _warmup(model: ModelConfig) -> None:
+    if model.scheduler == "warmup_cosine" and model.warmup_fraction >= 1:
+        message = "model.warmup_fraction=1 leaves no step for the cosine of model.scheduler=warmup_cosine"
+        raise ConfigError(message, key="model.warmup_fraction", allowed=("0 to below 1",))
+
+
+def _data_source(data: DataConfig) -> None:
+    if data.target is not None:
+        return _refuse_bad_target("data.target", data.target)
+    if data.name not in DATASETS:
+        near = nearest(data.name, DATASETS)
+        hint = f"did you mean data={near}" if near else "your own data set needs data.target=module:callable"
+        raise ConfigError(f"data.name={data.name} is no data set", key="data.name", allowed=DATASETS, hint=hint)
+    if data.name == "image_folder" and data.path is None:
+        message = "data.name=image_folder needs data.path, the folder that holds a folder for each class"
+        raise ConfigError(message, key="data.path", hint="such as data=image_folder data.path=photos/")
+    return None
+
+
+def _normalisation(data: DataConfig) -> None:
+    if (data.mean is None) != (data.std is None):
+        given, missing = ("data.mean", "data.std") if data.std is None else ("data.std", "data.mean")
+        message = f"{given} is given and {missing} is not"
+        raise ConfigError(
+            message, key=missing, hint="give both, or neither: they are then measured on the training images"
+        )
+    if data.mean is None or data.std is None:
+        return
+    sizes = {"data.mean": len(data.mean), "data.std": len(data.std)}
+    expected = data.channels or max(sizes.values())
+    for key, size in sizes.items():
+        if size != expected or size == 0:
+            message = f"data.mean has {sizes['data.mean']} and data.std {sizes['data.std']} values"
+            of = f"data.channels={data.channels}" if data.channels else "one for each channel, equally many in both"
+            raise ConfigError(message, key=key, allowed=(of,))
+    for key, values, least in (("data.mean", data.mean, 0.0), ("data.std", data.std, 1e-6)):
+        if not all(least <= value <= 1 for value in values):
+            words = "0 to 1, as images are scaled" if least == 0 else "above 0, up to 1, as images are scaled"
+            raise ConfigError(f"{key}={values} is out of range", key=key, allowed=(words,))
+
+
+def _splits(data: DataConfig) -> None:
+    if data.val_fraction + data.test_fraction >= 1:
+        given = f"data.val_fraction={data.val_fraction} and data.test_fraction={data.test_fraction}"
+        raise ConfigError(
+            f"{given} leave nothing to train on", key="data.val_fraction", hint="their sum has to stay below 1"
+        )
+    if data.classes is not None and len(set(data.classes)) != len(data.classes):
+        raise ConfigError(f"data.classes={data.classes} names a class twice", key="data.classes")
+
+
+def _precision(trainer: TrainerConfig) -> None:
+    if trainer.precision == "16" and trainer.accelerator == "cpu":
+        message = "trainer.precision=16 does not work on trainer.accelerator=cpu"
+        raise ConfigError(message, key="trainer.precision", hint="a CPU trains with trainer.precision=bf16 (or 32)")
+
+
+def _shares(trainer: TrainerConfig) -> None:
+    for split in ("train", "val", "test"):
+        name = f"trainer.limit_{split}_batches"
+        value = getattr(trainer, f"limit_{split}_batches")
+        if isinstance(value, float) and value > 1:
+            allowed = ("a whole number of batches", "a share up to 1.0")
+            raise ConfigError(f"{name}={value} is neither a number of batches nor a share", key=name, allowed=allowed)
+
+
+def _monitor(trainer: TrainerConfig) -> None:
+    better = "min" if trainer.monitor == "val_loss" else "max"
+    if trainer.mode not in ("auto", better):
+        message = f"trainer.monitor={trainer.monitor} and trainer.mode={trainer.mode} contradict each other"
+        hint = f"type trainer.monitor={trainer.monitor} trainer.mode={better}"
+        raise ConfigError(message, key="trainer.mode", hint=hint)
+
+
+def _early_stopping(trainer: TrainerConfig) -> None:
+    if trainer.early_stopping_patience is not None and trainer.limit_val_batches == 0:
+        message = "trainer.early_stopping_patience needs validation, which trainer.limit_val_batches=0 skips"
+        raise ConfigError(message, key="trainer.early_stopping_patience", hint="drop one of the two")
+
+
+def _prediction_files(predict: PredictConfig) -> None:
+    if PurePath(predict.output).suffix.lower() not in TABLE_SUFFIXES:
+        message = f"output={predict.output} has no ending that names a kind of table"
+        raise ConfigError(message, key="output", allowed=TABLE_SUFFIXES, hint="such as output=predictions.csv")
+    if predict.grid is not None and PurePath(predict.grid).suffix.lower() != ".png":
+        raise ConfigError(f"grid={predict.grid} is not a .png", key="grid", hint="such as grid=predictions.png")
+    if not predict.input:
+        raise ConfigError("input=[] names no picture", key="input", hint="such as input=photos/")
+
+
+def _refuse_bad_target(key: str, target: str) -> None:
+    module, _, name = target.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        message = f"{key}={target} is not of the form module:callable"
+        raise ConfigError(message, key=key, hint=f"{key}=my_package.my_file:build, a file in --config-dir's folder")
+
+
+CHECKS: dict[type, tuple[Callable[[Any], None], ...]] = {
+    ModelConfig: (_own_network, _warmup, check_optimizer_args),
+    DataConfig: (_data_source, _normalisation, _splits),
+    TrainerConfig: (_precision, _shares, _monitor, _early_stopping, check_lightning),
+    PredictConfig: (_prediction_files,),
+}

@@ -1,0 +1,26 @@
+"""The root of the schema: three groups and what belongs to none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlstack.config.data import DataConfig
+from mlstack.config.keys import group, key
+from mlstack.config.model import ModelConfig
+from mlstack.config.trainer import TrainerConfig
+
+TRACKERS = ("tensorboard", "wandb", "none")
+
+
+@dataclass
+class Config:
+    """All settings of a training run. `configs/config.yaml` composes it."""
+
+    model: ModelConfig = group(ModelConfig)
+    data: DataConfig = group(DataConfig)
+    trainer: TrainerConfig = group(TrainerConfig)
+    seed: int = key(0, "Seed of weights, order and augmentation", minimum=0, maximum=2**32 - 1)
+    tracker: str = key("tensorboard", "Where metrics go besides metrics.csv", choices=TRACKERS)
+    tracker_args: dict[str, Any] = key({}, "Further arguments for the tracker, such as project or name")
+    output_dir: str = key("outputs", "Folder in which run folders are made", path=True)

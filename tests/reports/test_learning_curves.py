@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlstack.errors import OutputError, RunError
+from mlstack.reports.learning_curves import _running_mean, draw_learning_curves
+from mlstack.reports.metrics_file import read_metrics
+
+if TYPE_CHECKING:
+    from tests.reports.conftest import Drawn
+
+COLUMNS = ["learning_rate", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "images_per_second"]
+HEADER = ["epoch", "step", *COLUMNS]
+TRAIN = [0, 10, 0.001, 2.0, 0.3, "", "", 900.0]
+VAL = [0, 10, "", "", "", 1.5, 0.5, ""]
+
+
+def write_log(path: Path, rows: list[list[object]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    return path
+
+
+def run_log(path: Path, epochs: int, *, lost_from: int | None = None) -> Path:
+    rows: list[list[object]] = []
+    for step in range(10, epochs * 100 + 1, 10):
+        epoch, loss = (step - 1) // 100, 2 / step**0.5
+        loss = float("nan") if lost_from is not None and step >= lost_from else loss
+        rows.append([epoch, step, 1e-3 / step, loss, 0.9, "", "", 500])
+        if step % 100 == 0:
+            rows.append([epoch, step, "", "", "", loss * 1.1, 0.9 - 0.1 * abs(epoch - 1), ""])
+    return write_log(path, rows)
+
+
+def test_each_column_keeps_only_the_rows_that_have_a_value(tmp_path: Path) -> None:
+    columns = read_metrics(write_log(tmp_path / "metrics.csv", [TRAIN, VAL, [1, 20, 0.0, "nan", "", "", "", ""]]))
+    assert columns["train_loss"].steps.tolist() == [10, 20]
+    assert columns["train_loss"].epochs.tolist() == [0, 1]
+    assert np.isnan(columns["train_loss"].values[1])
+    assert columns["val_accuracy"].values.tolist() == [0.5]
+    assert list(columns) == COLUMNS
+
+
+def test_a_last_line_cut_off_by_a_kill_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "metrics.csv", [TRAIN])
+    path.write_text(path.read_text() + "0,20,0.001,1.9")
+    assert read_metrics(path)["train_loss"].values.tolist() == [2.0, 1.9]
+    assert len(read_metrics(path)["train_accuracy"]) == 1
+
+
+def test_a_missing_or_foreign_file_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"metrics\.csv can't be read: No such file"):
+        read_metrics(tmp_path / "metrics.csv")
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text("epoch,step,loss\n0,1,much\n")
+    with pytest.raises(RunError, match=r"can't be read: .*much"):
+        read_metrics(foreign)
+
+
+def test_the_curves_of_a_run_are_drawn_with_the_best_epoch(tmp_path: Path, drawn: Drawn) -> None:
+    path = draw_learning_curves(run_log(tmp_path / "metrics.csv", 3), tmp_path / "figures" / "learning_curves.png")
+    with Image.open(path) as image:
+        assert image.size == (1650, 555)
+    note = next(word for word in drawn.words if word.startswith("dashed"))
+    assert note == "dashed: best val accuracy, 0.9, in epoch 1 (the first is 0) after 200 steps"
+    assert {"Loss", "Accuracy", "Learning rate", "optimizer steps", "training", "validation"} <= set(drawn.words)
+
+
+def test_less_is_better_where_the_loss_is_monitored(tmp_path: Path, drawn: Drawn) -> None:
+    log = run_log(tmp_path / "metrics.csv", 3)
+    draw_learning_curves(log, tmp_path / "curves.png", monitor="val_loss", mode="min")
+    assert any("in epoch 2 " in word for word in drawn.words)
+
+
+def test_one_epoch_with_one_point_is_drawn(tmp_path: Path, drawn: Drawn) -> None:
+    draw_learning_curves(write_log(tmp_path / "metrics.csv", [TRAIN, VAL]), tmp_path / "curves.png")
+    assert any("in epoch 0 " in word for word in drawn.words)
+
+
+def test_a_run_without_validation_marks_no_best_epoch(tmp_path: Path, drawn: Drawn) -> None:
+    draw_learning_curves(write_log(tmp_path / "metrics.csv", [TRAIN]), tmp_path / "curves.png")
+    assert not any(word.startswith(("dashed", "validation")) for word in drawn.words)
+
+
+def test_a_loss_that_diverged_is_cut_off_and_named(tmp_path: Path, drawn: Drawn) -> None:
+    draw_learning_curves(run_log(tmp_path / "metrics.csv", 3, lost_from=150), tmp_path / "curves.png")
+    assert "NaN or infinite\nfrom step 150" in drawn.words
+
+
+@pytest.mark.parametrize("rows", [[], [[0, 5, 0.0, "nan", "nan", "inf", "nan", 1]]])
+def test_a_log_without_a_finite_value_still_gives_a_figure(
+    rows: list[list[object]], tmp_path: Path, drawn: Drawn
+) -> None:
+    draw_learning_curves(write_log(tmp_path / "metrics.csv", rows), tmp_path / "curves.png")
+    assert {"no finite loss was logged", "no finite accuracy was logged"} <= set(drawn.words)
+
+
+def test_a_loss_over_orders_of_magnitude_gets_a_logarithmic_axis(tmp_path: Path, drawn: Drawn) -> None:
+    rows: list[list[object]] = [[0, step, 0.1, 100.0 / step**2, 0.5, "", "", 1] for step in range(1, 40)]
+    draw_learning_curves(write_log(tmp_path / "metrics.csv", rows), tmp_path / "curves.png")
+    assert drawn.figure.axes[0].get_yscale() == "log"
+
+
+def test_many_noisy_points_get_a_running_mean(tmp_path: Path, drawn: Drawn) -> None:
+    draw_learning_curves(run_log(tmp_path / "metrics.csv", 10), tmp_path / "curves.png")
+    assert "training (running mean)" in drawn.words
+
+
+def test_the_running_mean_keeps_a_slope_up_to_its_ends_and_skips_nan() -> None:
+    slope = np.arange(20.0)
+    assert np.allclose(_running_mean(slope, 3), slope)
+    holed = np.array([1.0, np.nan, 3.0])
+    assert np.array_equal(_running_mean(holed, 1), [1.0, np.nan, 3.0], equal_nan=True)
+
+
+def test_curves_that_cannot_be_written_are_an_error_in_words(tmp_path: Path) -> None:
+    log = run_log(tmp_path / "metrics.csv", 1)
+    with pytest.raises(OutputError, match="can't be written"):
+        draw_learning_curves(log, log / "curves.png")
+
+
+def test_a_log_without_a_learning_rate_says_so(tmp_path: Path, drawn: Drawn) -> None:
+    draw_learning_curves(write_log(tmp_path / "metrics.csv", [VAL]), tmp_path / "curves.png")
+    assert "no learning rate was logged" in drawn.words

@@ -1,0 +1,192 @@
+"""From an image file to a square of uint8: one rule for training, evaluation, prediction and the decoded cache.
+
+    resize=crop      the centre square, resampled to 8/7 of the input's size (256 for 224); evaluation sees its centre
+    resize=stretch   the whole picture, resampled to the input's size, its proportions lost
+    resize=pad       the whole picture, its longer side resampled to the input's size, black beside it
+
+Orientation in EXIF is respected, transparency lies on white, CMYK, palettes and 16 bits become 8-bit grey or RGB.
+JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is still enough; what is left is below 2 ×, bilinear.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mlstack.datasets.resample import Box, bilinear, shrink
+from mlstack.errors import DataError
+
+MAX_PIXELS = 178_956_970  # where Pillow too calls a picture a decompression bomb: 2 · 1024³ / 4 / 3
+CROP_RATIO = 8 / 7  # 256 to 224, the ratio of the ImageNet literature
+EXIF_ORIENTATION = 0x0112
+HEADER_BYTES = 65536  # an EXIF block lies before this
+
+
+def decoded_side(image_size: int, resize: str) -> int:
+    """Height and width of a decoded picture for a network's input of `image_size` pixels."""
+    return round(image_size * CROP_RATIO) if resize == "crop" else image_size
+
+
+def decode_file(path: str | Path, *, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
+    """Decode one image file.
+
+    Returns:
+        uint8 [side, side, channel], channel = 1 or 3.
+
+    Raises:
+        DataError: The file is missing, not an image, broken, or a decompression bomb; it names the file.
+    """
+    try:
+        picture = _pixels(Path(path).read_bytes(), side=side, channels=channels, resize=resize)
+        return _square(picture, side=side, channels=channels, resize=resize)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} can't be read: {_reason(error)}") from error
+
+
+def read_images(paths: Sequence[str | Path], *, size: int, channels: int, resize: str) -> NDArray[np.uint8]:
+    """The pictures that evaluation shows to the network: decoded in threads, then cropped to the centre.
+
+    Returns:
+        uint8 [n, size, size, channel]
+
+    Raises:
+        DataError: It names the first file that can't be read; `unreadable` finds all of them.
+    """
+    side = decoded_side(size, resize)
+    start = (side - size) // 2
+    pictures = np.empty((len(paths), size, size, channels), np.uint8)
+
+    def read(row: int) -> None:
+        picture = decode_file(paths[row], side=side, channels=channels, resize=resize)
+        pictures[row] = picture[start : start + size, start : start + size]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(read, range(len(paths))))
+    return pictures
+
+
+def unreadable(paths: Sequence[str | Path]) -> dict[str, str]:
+    """Decode each file in full; the ones that fail, each with its reason in a few words."""
+
+    def check(path: str | Path) -> str:
+        try:
+            decode_file(path, side=8, channels=3, resize="stretch")
+        except DataError as error:
+            return error.message.split("can't be read: ", 1)[-1]
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reasons = list(pool.map(check, paths))
+    return {str(path): reason for path, reason in zip(paths, reasons, strict=True) if reason}
+
+
+def _pixels(data: bytes, *, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
+    """Decode to uint8 [height, width, 1 or 4], upright; the fourth channel is without meaning."""
+    if data[:2] == b"\xff\xd8":
+        picture = _jpeg(data, side=side, channels=channels, resize=resize)
+        if picture is not None:
+            return picture
+    with Image.open(io.BytesIO(data)) as image:
+        _refuse_bomb(image.width, image.height)
+        orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
+        return _turn(_as_array(_eight_bits(image), channels), orientation)
+
+
+def _jpeg(data: bytes, *, side: int, channels: int, resize: str) -> NDArray[np.uint8] | None:
+    """Decode a JPEG, scaled down where that is enough; None = leave it to Pillow (CMYK, or slightly damaged)."""
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        _refuse_bomb(width, height)
+        if space in ("CMYK", "YCCK"):
+            return None
+        shorter = max(height, width) if resize == "pad" else min(height, width)
+        scale = next((scale for scale in (8, 4, 2) if shorter >= side * scale), 1)  # the scales with vector code
+        picture: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data,
+            "GRAY" if channels == 1 else "RGBX",
+            fastupsample=True,
+            min_height=-(-height // scale),
+            min_width=-(-width // scale),
+        )
+    except ValueError:
+        return None
+    return _turn(picture, _orientation(data))
+
+
+def _orientation(data: bytes) -> int:
+    """The EXIF orientation, 1 to 8; 1 = upright. Pillow is asked only where there is EXIF at all."""
+    if b"Exif\0\0" not in data[:HEADER_BYTES]:
+        return 1
+    with Image.open(io.BytesIO(data)) as image:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+
+
+def _turn(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation: mirror for 2, 4, 5, 7; then quarter turns."""
+    if orientation in (2, 4, 5, 7):
+        picture = picture[:, ::-1]
+    turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)  # anticlockwise
+    return np.rot90(picture, turns)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey becomes 8-bit grey; other modes pass."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    values = values // 257 if values.max(initial=0) > 255 else values
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def _as_array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """Any mode to uint8 [height, width, 1 or 4], transparency on white."""
+    if "A" in image.getbands() or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers")
+    if channels == 1:
+        return np.asarray(image.convert("L"))[:, :, None]
+    return np.asarray(image.convert("RGB").convert("RGBX"))
+
+
+def _square(picture: NDArray[np.uint8], *, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
+    """uint8 [height, width, 1 or 4] → uint8 [side, side, channel] by one of the three rules."""
+    height, width = picture.shape[:2]
+    rows = columns = side
+    box: Box = (0.0, 0.0, width, height)
+    if resize == "crop":
+        edge = min(height, width)
+        box = ((width - edge) / 2, (height - edge) / 2, edge, edge)
+    elif resize == "pad":
+        rows, columns = (max(1, round(length * side / max(height, width))) for length in (height, width))
+    picture, box = shrink(picture, box, height=rows, width=columns)
+    resampled = bilinear(picture, box, height=rows, width=columns, channels=channels)
+    if rows == columns == side:
+        return resampled
+    square = np.zeros((side, side, channels), np.uint8)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    square[top : top + rows, left : left + columns] = resampled
+    return square
+
+
+def _refuse_bomb(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{width} × {height} pixels, more than {MAX_PIXELS / 1e6:.0f} megapixels")
+
+
+def _reason(error: Exception) -> str:
+    """Why, in a few words: without the addresses of objects that Pillow puts into its messages."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]

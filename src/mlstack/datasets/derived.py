@@ -1,0 +1,20 @@
+"""Settings that follow from the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mlstack.config import DataConfig
+from mlstack.datasets.base import Dataset
+
+
+def with_derived(config: DataConfig, dataset: Dataset) -> DataConfig:
+    """The same settings, with every key that was null and follows from the data filled in."""
+    return replace(
+        config,
+        classes=list(dataset.classes),
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        mean=list(dataset.mean),
+        std=list(dataset.std),
+    )

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from mlstack.datasets.decode import decode_file, decoded_side, read_images, unreadable
+from mlstack.errors import DataError
+
+
+def pillow(path: Path, *, side: int, mode: str = "RGB") -> np.ndarray:
+    """The whole picture, stretched, by Pillow alone."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened).convert(mode)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)).reshape(side, side, -1).astype(int)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif", "gif"])
+@pytest.mark.parametrize("size", [(40, 30), (30, 40), (300, 200), (33, 33)])
+def test_a_picture_looks_as_pillow_shows_it(tmp_path: Path, make: Any, suffix: str, size: tuple[int, int]) -> None:
+    path = make.image(tmp_path / f"picture.{suffix}", size=size)
+    ours = decode_file(path, side=32, channels=3, resize="stretch").astype(int)
+    assert np.abs(ours - pillow(path, side=32)).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_exif_orientation_is_respected(tmp_path: Path, make: Any, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = make.image(tmp_path / f"turned.{suffix}", size=(64, 64), exif=exif)
+    ours = decode_file(path, side=64, channels=3, resize="stretch").astype(int)
+    assert np.abs(ours - pillow(path, side=64)).mean() < 3
+
+
+def test_cmyk_grey_and_palette_become_rgb_and_grey(tmp_path: Path, make: Any) -> None:
+    for name, mode in (("cmyk.jpg", "CMYK"), ("grey.jpg", "L"), ("palette.png", "P"), ("bits.png", "1")):
+        path = make.image(tmp_path / name, size=(30, 30), mode=mode)
+        for channels, other in ((3, "RGB"), (1, "L")):
+            ours = decode_file(path, side=30, channels=channels, resize="stretch")
+            assert ours.shape == (30, 30, channels)
+            assert np.abs(ours.astype(int) - pillow(path, side=30, mode=other)).mean() < 12
+
+
+def test_transparency_lies_on_white(tmp_path: Path) -> None:
+    clear = np.zeros((10, 10, 4), np.uint8)
+    clear[:, 5:] = (200, 0, 0, 255)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    ours = decode_file(tmp_path / "clear.png", side=10, channels=3, resize="stretch")
+    assert (ours[:, :5] == 255).all()
+    assert (ours[:, 5:] == (200, 0, 0)).all()
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    values = np.arange(100, dtype=np.uint16).reshape(10, 10) * 650
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    ours = decode_file(tmp_path / "deep.png", side=10, channels=1, resize="stretch")[..., 0]
+    assert np.abs(ours.astype(int) - values // 257).max() <= 1
+
+
+def test_crop_keeps_the_centre_pad_keeps_everything_stretch_fills(tmp_path: Path) -> None:
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    crop, pad, stretch = (
+        decode_file(tmp_path / "wide.png", side=30, channels=1, resize=rule)[..., 0]
+        for rule in ("crop", "pad", "stretch")
+    )
+    assert crop[1:-1, 1:-1].min() == 255
+    assert pad[:10].max() == 0 and pad[20:].max() == 0 and pad[15, 15] == 255 and pad[15, 2] == 0
+    assert stretch[:, 2].max() == 0 and stretch[:, 15].min() == 255
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (4000, 3), (2, 2)])
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+def test_odd_shapes_are_decoded(tmp_path: Path, make: Any, size: tuple[int, int], resize: str) -> None:
+    for suffix in ("png", "jpg"):
+        path = make.image(tmp_path / f"odd.{suffix}", size=size)
+        assert decode_file(path, side=9, channels=3, resize=resize).shape == (9, 9, 3)
+
+
+def test_large_jpegs_are_decoded_scaled_down_and_look_the_same(tmp_path: Path, make: Any) -> None:
+    path = make.image(tmp_path / "large.jpg", size=(1600, 1201), quality=95)
+    ours = decode_file(path, side=64, channels=3, resize="stretch").astype(int)
+    assert np.abs(ours - pillow(path, side=64)).mean() < 2
+
+
+def test_fine_patterns_are_averaged_rather_than_sampled(tmp_path: Path) -> None:
+    board = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "board.png")
+    ours = decode_file(tmp_path / "board.png", side=32, channels=1, resize="stretch").astype(int)
+    assert np.abs(ours - 127).max() <= 1
+
+
+def bomb() -> bytes:
+    """A PNG whose header claims 30000 × 30000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 30000, 30000, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def broken_files(folder: Path, make: Any) -> dict[str, Path]:
+    whole = make.image(folder / "whole.jpg", size=(300, 200)).read_bytes()
+    contents = {
+        "cut.jpg": whole[: len(whole) // 2],
+        "text.jpg": b"this is not a picture",
+        "empty.png": b"",
+        "bomb.png": bomb(),
+        "half.png": make.image(folder / "whole.png").read_bytes()[:200],
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    return {name: folder / name for name in (*contents, "missing.jpg")}
+
+
+def test_every_broken_file_is_refused_by_name(tmp_path: Path, make: Any) -> None:
+    broken = broken_files(tmp_path, make)
+    for name, path in broken.items():
+        with pytest.raises(DataError, match=name) as caught:
+            decode_file(path, side=8, channels=3, resize="crop")
+        assert len(str(caught.value).splitlines()) == 1
+    found = unreadable([tmp_path / "whole.jpg", *broken.values()])
+    assert set(found) == {str(path) for path in broken.values()}
+    assert found[str(broken["missing.jpg"])] == "no such file"
+    assert found[str(broken["text.jpg"])] == "not an image"
+
+
+def test_prediction_sees_the_centre_of_the_decoded_picture(tmp_path: Path, make: Any) -> None:
+    paths = [make.image(tmp_path / f"{index}.jpg", seed=index, size=(90, 70)) for index in range(5)]
+    pictures = read_images(paths, size=56, channels=3, resize="crop")
+    assert pictures.shape == (5, 56, 56, 3)
+    for path, picture in zip(paths, pictures, strict=True):
+        whole = decode_file(path, side=decoded_side(56, "crop"), channels=3, resize="crop")
+        assert np.array_equal(picture, whole[4:60, 4:60])
+
+
+def test_decoding_reads_bytes_only_once_from_a_path_of_any_alphabet(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
+    path = tmp_path / "照片 (1)=~.png"
+    path.write_bytes(buffer.getvalue())
+    assert (decode_file(path, side=8, channels=3, resize="stretch") == (255, 0, 0)).all()

@@ -1,0 +1,86 @@
+"""Batches of the framework-neutral loader as tensors, prepared in worker processes where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mlstack.config import DataConfig
+from mlstack.engines.base import BatchSource
+
+TensorBatch = tuple[Tensor, Tensor]  # uint8 [batch, height, width, channel], int64 [batch]
+
+
+class _Steps(Dataset[TensorBatch]):
+    """Maps (epoch, step) to a batch: no state, so workers need nothing but their numbers."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self.source = source
+
+    def __getitem__(self, index: tuple[int, int]) -> TensorBatch:
+        batch = self.source.batch(*index)
+        images = batch.images if batch.images.flags.writeable else batch.images.copy()
+        return torch.from_numpy(images), torch.from_numpy(batch.labels)
+
+
+class _StepNumbers(Sampler[tuple[int, int]]):
+    """The steps of one epoch, in order."""
+
+    def __init__(self, steps: int) -> None:
+        self.epoch = 0
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, step) for step in range(self.steps))
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        self.epoch = epoch
+
+
+class GroupedLoader:
+    """Lists of up to `group` batches, each list handled in one turn of the training loop.
+
+    Args:
+        source: Where batches come from.
+        data: Worker and memory settings.
+        steps: Batches an epoch.
+        group: Batches a list.
+        pin_memory: Page-locked batches, for a GPU.
+    """
+
+    def __init__(
+        self, source: BatchSource, data: DataConfig, *, steps: int, group: int = 1, pin_memory: bool = False
+    ) -> None:
+        self.group = group
+        self.numbers = _StepNumbers(steps)
+        workers = min(data.num_workers, steps)
+        self.loader = DataLoader(
+            _Steps(source),
+            batch_size=None,
+            sampler=self.numbers,
+            num_workers=workers,
+            persistent_workers=data.persistent_workers and workers > 0,
+            prefetch_factor=data.prefetch_factor if workers else None,
+            pin_memory=pin_memory,
+        )
+
+    @property
+    def sampler(self) -> _StepNumbers:
+        """Under this name Lightning looks for what has to be told the epoch, before it asks for the first batch."""
+        return self.numbers
+
+    def __len__(self) -> int:
+        return -(-len(self.numbers) // self.group)
+
+    def __iter__(self) -> Iterator[list[TensorBatch]]:
+        batches = iter(self.loader)
+        while group := list(islice(batches, self.group)):
+            yield group

@@ -1,0 +1,76 @@
+"""Our `trainer` settings as arguments of pytorch_lightning.Trainer."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.loggers import Logger
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from mlstack.config import Config
+from mlstack.errors import ConfigError
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "64": "64-true"}
+
+
+def build_trainer(config: Config, *, trackers: Sequence[Logger], callbacks: Sequence[Callback]) -> pl.Trainer:
+    """A Trainer that leaves limits, clipping, accumulation, checkpoints and the progress bar to our own parts.
+
+    Raises:
+        ConfigError: Lightning refuses the combination of settings.
+    """
+    settings = config.trainer
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    # Lightning 2.6.6 asks torch 2.14 in an old way, at each batch.
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    callbacks = list(callbacks)
+    if settings.early_stopping_patience is not None:
+        callbacks.append(EarlyStopping(settings.monitor, mode=settings.mode, patience=settings.early_stopping_patience))
+    try:
+        return pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]
+            max_epochs=settings.max_epochs,
+            check_val_every_n_epoch=settings.check_val_every_n_epoch,
+            log_every_n_steps=1,  # trackers are written by our module, at its own pace
+            limit_val_batches=settings.limit_val_batches if settings.limit_val_batches == 0 else None,
+            deterministic=settings.deterministic,
+            sync_batchnorm=settings.sync_batchnorm,
+            logger=list(trackers),
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+            **{"enable_model_summary": False, "num_sanity_val_steps": 0, **settings.lightning},
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"Lightning refuses these trainer settings: {str(error).splitlines()[0]}",
+            hint="look at trainer.strategy, trainer.accelerator, trainer.devices and trainer.lightning.*",
+        ) from error
+
+
+def check_trainer_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse `trainer.lightning.*` keys that Lightning's Trainer doesn't have.
+
+    Raises:
+        ConfigError: Naming the nearest one.
+    """
+    known = list(inspect.signature(pl.Trainer.__init__).parameters)[1:]
+    for name in arguments:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            raise ConfigError(
+                f"trainer.lightning.{name}: pytorch_lightning.Trainer has no such argument",
+                key=f"trainer.lightning.{name}",
+                hint=f"did you mean trainer.lightning.{nearest[0]}?" if nearest else "",
+            )

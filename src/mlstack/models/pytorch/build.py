@@ -1,0 +1,96 @@
+"""From settings to a network that fits the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mlstack.config import DataConfig, ModelConfig
+from mlstack.errors import ConfigError
+from mlstack.models.catalog import TIMM_PREFIX, check_name
+from mlstack.models.pytorch.classifier import Classifier, FrozenBackbone
+from mlstack.models.pytorch.libraries import own_network, timm_backbone, torchvision_backbone
+from mlstack.models.pytorch.memory import checkpoint_gradients
+from mlstack.models.pytorch.surgery import set_module, take_head
+
+
+def build_classifier(config: ModelConfig, data: DataConfig, *, channels_last: bool = True) -> Classifier:
+    """The network of a run, its weights drawn from torch's global generator.
+
+    Args:
+        config: The `model` settings.
+        data: The `data` settings with their derived values filled in (classes, image_size, channels, mean, std).
+        channels_last: Keep activations as [batch, height, width, channel] in memory.
+
+    Raises:
+        ConfigError: Unknown architecture, or one that can't take these images.
+        DownloadError: The pretrained weights can't be had.
+        MissingPackageError: A timm name, and timm is not installed.
+    """
+    if not data.classes or not data.image_size or not data.channels or data.mean is None or data.std is None:
+        raise ValueError("data settings must be complete: see mlstack.datasets.complete")
+    num_classes, channels, size = len(data.classes), data.channels, data.image_size
+    head: nn.Module
+    if config.target:
+        network = own_network(config, num_classes=num_classes, channels=channels, image_size=size)
+        backbone, head = _split(network, num_classes, channels=channels, size=size)
+    else:
+        check_name(config.name)
+        library = timm_backbone if config.name.startswith(TIMM_PREFIX) else torchvision_backbone
+        backbone, features = library(config, channels=channels, image_size=size)
+        head = nn.Linear(features, num_classes)
+    if config.gradient_checkpointing:
+        checkpoint_gradients(backbone)
+    if config.freeze_backbone:
+        backbone = FrozenBackbone(backbone)
+    classifier = Classifier(backbone, head, mean=data.mean, std=data.std, channels_last=channels_last)
+    _try_one_image(classifier, config, num_classes, channels=channels, size=size)
+    return classifier
+
+
+def _split(network: nn.Module, num_classes: int, *, channels: int, size: int) -> tuple[nn.Module, nn.Module]:
+    """A user's network as backbone and head where its last step is a linear layer; else all of it is backbone."""
+    linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear or linear[-1][1].out_features != num_classes:
+        return network, nn.Identity()
+    name, head = linear[-1]
+    images = torch.zeros(1, channels, size, size)
+    whole = _answer(network, images)
+    take_head(network)
+    if whole is not None and whole.equal(head(_answer(network, images))):
+        return network, head
+    set_module(network, name, head)
+    return network, nn.Identity()
+
+
+@torch.no_grad()
+def _answer(network: nn.Module, images: Tensor) -> Tensor | None:
+    """What a network in evaluation mode returns for normalised images; None where it fails."""
+    training = network.training
+    try:
+        answer = network.eval()(images)
+    except (RuntimeError, ValueError, AssertionError, TypeError):
+        return None
+    finally:
+        network.train(training)
+    return answer if isinstance(answer, Tensor) else None
+
+
+@torch.no_grad()
+def _try_one_image(classifier: Classifier, config: ModelConfig, num_classes: int, *, channels: int, size: int) -> None:
+    """Find out before training whether the network takes images of this size and answers one score a class."""
+    name = config.target or config.name
+    classifier.eval()
+    try:
+        logits = classifier(torch.zeros(1, size, size, channels, dtype=torch.uint8))
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise ConfigError(
+            f"{name} can't take images of {size}×{size} with {channels} channels: {str(error).splitlines()[0]}",
+            key="data.image_size",
+            hint="enlarge them: data.image_size=224, or choose another model",
+        ) from error
+    finally:
+        classifier.train()
+    if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError(f"{name} answers {got} for one image, not scores [1, {num_classes}]", key="model.target")

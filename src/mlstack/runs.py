@@ -1,0 +1,199 @@
+"""The run folder: one training run, everything in it relative, so that it can be moved or copied and still be used.
+
+outputs/<data>_<model>_<engine>/<date_time_id>/
+    config.yaml    every setting, derived ones included      results.json   metrics, speed, memory, provenance
+    checkpoints/   best.ckpt last.ckpt epoch_0.ckpt …        metrics.csv    figures/*.png    train.log
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from mlstack.config import Config
+from mlstack.errors import OutputError, RunError
+
+# Processes that a launcher starts for the other devices of one run find its folder here.
+RUN_FOLDER_VARIABLE = "MLSTACK_RUN_FOLDER"
+
+
+@dataclass(frozen=True, order=True)
+class RunFolder:
+    """Names inside one run folder."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def results_path(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    def read_config(self) -> Config:
+        """The run's settings, typed; derived values (classes, image size, mean, …) are filled in.
+
+        Raises:
+            RunError: The file is missing, unreadable or from another version of the schema.
+        """
+        try:
+            stored = OmegaConf.load(self.config_path)
+            config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), stored))
+        except (OSError, OmegaConfBaseException, YAMLError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(
+                f"{self.config_path} can't be read as a run's settings: {reason}",
+                hint="is it a run folder of this version? run= takes the folder that holds config.yaml",
+            ) from error
+        assert isinstance(config, Config)
+        return config
+
+    def write_config(self, config: Config) -> None:
+        write_text(self.config_path, OmegaConf.to_yaml(OmegaConf.structured(config)))
+
+    def read_results(self) -> dict[str, Any]:
+        """The content of results.json.
+
+        Raises:
+            RunError: The file is missing or damaged.
+        """
+        try:
+            results = json.loads(self.results_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.results_path} can't be read: {error}") from error
+        if not isinstance(results, dict):
+            raise RunError(f"{self.results_path} holds no results")
+        return results
+
+    def update_results(self, **entries: Any) -> None:
+        """Add or replace entries of results.json."""
+        results = self.read_results() if self.results_path.exists() else {}
+        write_text(self.results_path, json.dumps({**results, **entries}, indent=2, ensure_ascii=False) + "\n")
+
+    def checkpoint(self, which: str = "best") -> Path:
+        """The file of the `best` or the `last` checkpoint.
+
+        Raises:
+            RunError: There is none.
+        """
+        found = sorted(self.checkpoints.glob(f"{which}.*"))
+        if not found:
+            raise RunError(
+                f"{self.path} has no {which} checkpoint",
+                hint="the run did not get that far, or was a trainer.fast_dev_run; name another one: run=<run folder>",
+            )
+        return found[0]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputError: The path can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} can't be written: {error.strerror or error}", hint="choose another path") from error
+
+
+def create_run(config: Config) -> RunFolder:
+    """Make a new run folder with a name that no other run has, or join the one that a launcher announced.
+
+    Raises:
+        OutputError: The folder can't be made.
+    """
+    if announced := os.environ.get(RUN_FOLDER_VARIABLE):
+        return RunFolder(Path(announced))
+    names = (config.data.name, config.model.name, config.trainer.engine)
+    family = "_".join(re.sub(r"[^\w.-]+", "-", name) for name in names)
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    path = Path(config.output_dir).expanduser() / family / f"{now}_{secrets.token_hex(2)}"
+    try:
+        path.mkdir(parents=True, exist_ok=False)
+    except OSError as error:
+        raise OutputError(
+            f"the run folder {path} can't be made: {error.strerror or error}",
+            hint="choose another place: output_dir=<folder>",
+        ) from error
+    return RunFolder(path)
+
+
+def finish_run(run: RunFolder, *, output_dir: str | Path) -> None:
+    """Mark a run as finished and point `<output_dir>/latest` to it."""
+    run.update_results(status="finished", finished_at=datetime.now(UTC).isoformat())
+    link = Path(output_dir).expanduser() / "latest"
+    temporary = link.with_name(f".latest.{os.getpid()}")
+    # A file system without symbolic links costs the link only: `latest` is looked up in the results.
+    with contextlib.suppress(OSError):
+        temporary.symlink_to(os.path.relpath(run.path, link.parent), target_is_directory=True)
+        temporary.replace(link)
+    temporary.unlink(missing_ok=True)
+
+
+def find_run(which: str, *, output_dir: str | Path = "outputs") -> RunFolder:
+    """The run folder that `run=` names: a path, or `latest` for the newest finished run under `output_dir`.
+
+    Raises:
+        RunError: There is none.
+    """
+    root = Path(output_dir).expanduser()
+    if which == "latest":
+        finished = [dated for path in root.glob("*/*/results.json") if (dated := _finished(RunFolder(path.parent)))]
+        if not finished:
+            raise RunError(
+                f"run=latest: no finished run in {root}/",
+                hint="train one first: python scripts/train.py data=digits\nor name another place: output_dir=<folder>",
+            )
+        return max(finished)[1]
+    run = RunFolder(Path(which).expanduser())
+    if not run.config_path.is_file():
+        raise RunError(
+            f"run={which}: no run folder there (a run folder holds config.yaml)",
+            hint=f"run=latest takes the newest finished run in {root}/",
+        )
+    return run
+
+
+def _finished(run: RunFolder) -> tuple[str, RunFolder] | None:
+    """When a run finished, with the run; None for one that has not, or can't be read."""
+    try:
+        results = run.read_results()
+    except RunError:
+        return None
+    if results.get("status") != "finished" or not run.config_path.is_file():
+        return None
+    return str(results.get("finished_at", "")), run

@@ -1,0 +1,1 @@
+"""Named topics that every room may use. No framework is imported here."""

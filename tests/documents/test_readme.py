@@ -1,0 +1,121 @@
+"""Every command that README.md shows is run, with settings appended that keep it short.
+
+The Chinese twin has the same blocks, which tests/test_layout.py checks.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlstack.config import sweep
+
+from .conftest import Run
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# Not run here, but by:
+ELSEWHERE = {
+    "make train": ".ci/run, stage 'first training'",
+    "make test": ".ci/run, stage 'suite'",
+    "source .venv/bin/activate": "whoever opens a terminal",
+}
+# One batch of each split.
+SHORT = ["trainer.fast_dev_run=true", "trainer.progress_bar=false"]
+# What a machine without a network, or without a GPU, cannot do ends in one message and this status.
+REFUSED = 2
+
+
+def commands() -> list[str]:
+    """Each line of each bash block, without its comment."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+#.*$", "", line) for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def is_refused(command: str) -> bool:
+    return "accelerator=gpu" in command or "data=cifar10" in command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are typed: photos/ lies there, outputs/ grows there."""
+    folder = tmp_path_factory.mktemp("readme")
+    draw = np.random.default_rng(0)
+    for label, kind in enumerate(("cat", "dog")):
+        for number in range(10):
+            path = folder / "photos" / kind / f"{number:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(100 * label, 100 * label + 90, (40, 48, 3), np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, run_script: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`folder` as the current one, with a finished run in it for `run=latest`."""
+    monkeypatch.chdir(folder)
+    if not (folder / "outputs" / "latest").exists():
+        words = ["train.py", "data=digits", "tracker=none", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]
+        answer = run_script([*words, "trainer.progress_bar=false"])
+        assert answer.status == 0, answer.err
+    return folder
+
+
+def test_what_is_not_run_here_still_stands_in_the_readme() -> None:
+    assert set(ELSEWHERE) <= set(commands())
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("command", [command for command in commands() if command not in ELSEWHERE])
+@pytest.mark.usefixtures("here")
+def test_a_command_of_the_readme_does_what_it_says(
+    command: str, run_script: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, *words = shlex.split(command)
+    assert program == "python"
+    trains = Path(words[0]).name == "train.py" and not {"--help", "--cfg"} & set(words)
+    # The jobs of -m are processes of their own; here they share this one, which has imported torch already.
+    monkeypatch.setattr(sweep, "_run_job", lambda job: run_script(job[1:]).status)
+    answer = run_script([*words, *(SHORT if trains else [])])
+    if is_refused(command):
+        assert answer.status == REFUSED
+        assert answer.err.startswith("error: ")
+        assert len(answer.err.splitlines()) <= 8
+    else:
+        assert answer.status == 0, answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", README))))
+def test_a_make_target_of_the_readme_is_there(target: str) -> None:
+    assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train.py", "trainer.max_epoch=3"], "there is no key trainer.max_epoch"),
+        (["train.py", "data=cifar"], "data=cifar is not a choice of the group data"),
+        (
+            ["train.py", "trainer.precision=16", "trainer.accelerator=cpu"],
+            "trainer.precision=16 does not work on trainer.accelerator=cpu",
+        ),
+    ],
+)
+def test_a_message_that_the_readme_explains_is_a_real_one(words: list[str], message: str, run_script: Run) -> None:
+    answer = run_script(words)
+    assert answer.status == REFUSED
+    assert answer.err.startswith(f"error: {message}\n")
+    assert f"| `{message}` |" in README
+
+
+def test_the_version_table_shows_the_pins() -> None:
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements-cpu.txt").read_text(), re.MULTILINE))
+    shown = {"torch": "torch", "torchvision": "torchvision", "PyTorch Lightning": "pytorch-lightning"}
+    for title, package in {**shown, "Hydra": "hydra-core", "NumPy": "numpy"}.items():
+        assert re.search(rf"^\| {title} \| [^|]+ \| {re.escape(pins[package])} \|", README, re.MULTILINE), title

@@ -50,9 +50,7 @@ class ConfigError(MLStackError):
         key: The offending key with dots (`trainer.max_epochs`), empty where there is none.
     """
 
-    def __init__(
-        self, message: str, *, key: str = "", allowed: Sequence[object] = (), hint: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, key: str = "", allowed: Sequence[object] = (), hint: str = "") -> None:
         super().__init__(message, allowed=allowed, hint=hint)
         self.key = key
 

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,6 +151,13 @@ def create_run(config: Config) -> RunFolder:
             hint="choose another place: output_dir=<folder>",
         ) from error
     return RunFolder(path)
+
+
+def discard_run(run: RunFolder) -> None:
+    """Remove a run that did not get as far as training, and its family's folder if nothing else is in it."""
+    shutil.rmtree(run.path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other runs are in it
+        run.path.parent.rmdir()
 
 
 def finish_run(run: RunFolder, *, output_dir: str | Path) -> None:

@@ -14,6 +14,7 @@ from mlstack.datasets.augment import (
     resized_crop,
     shifted_crop,
 )
+from mlstack.datasets.images import ArrayImages
 from mlstack.datasets.rotate import rotate
 
 RANDOM = np.random.default_rng(5)
@@ -58,7 +59,7 @@ def test_flip_mirrors_the_chosen_pictures_only(channels: int) -> None:
 @pytest.mark.parametrize("size", [16, 24, 12])
 def test_resized_crop_is_bilinear_sampling_of_its_box(channels: int, size: int) -> None:
     batch, uniform = pictures(channels), RANDOM.random((20, 4))
-    result = resized_crop(batch, uniform, size=size, least=0.3)
+    result = resized_crop(ArrayImages(batch), np.arange(20), uniform, size=size, least=0.3)
     for picture, box, cut in zip(batch, crop_boxes(uniform, side=16, least=0.3), result, strict=True):
         left, top, width, height = box
         rows = np.clip((np.arange(size) + 0.5) * height / size + top - 0.5, 0, 15)
@@ -78,7 +79,7 @@ def test_boxes_keep_their_area_shape_and_place() -> None:
 def test_a_crop_of_the_whole_picture_is_the_picture() -> None:
     batch = pictures(3)
     whole = np.full((20, 4), [1.0, 0.5, 0.0, 0.0])
-    assert np.array_equal(resized_crop(batch, whole, size=16, least=0.5), batch)
+    assert np.array_equal(resized_crop(ArrayImages(batch), np.arange(20), whole, size=16, least=0.5), batch)
 
 
 @CHANNELS

@@ -98,6 +98,16 @@ def test_fine_patterns_are_averaged_rather_than_sampled(tmp_path: Path) -> None:
     assert np.abs(ours - 127).max() <= 1
 
 
+@pytest.mark.parametrize("resize", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_window_has_the_bytes_of_the_whole(tmp_path: Path, make: Any, resize: str, channels: int) -> None:
+    path = make.image(tmp_path / "picture.jpg", size=(300, 200))
+    whole = decode_file(path, side=90, channels=channels, resize=resize)
+    for window in ((slice(0, 90), slice(0, 1)), (slice(7, 80), slice(40, 90)), (slice(89, 90), slice(3, 50))):
+        part = decode_file(path, side=90, channels=channels, resize=resize, window=window)
+        assert np.array_equal(part, whole[window])
+
+
 def bomb() -> bytes:
     """A PNG whose header claims 30000 × 30000 pixels."""
 
@@ -136,7 +146,7 @@ def test_every_broken_file_is_refused_by_name(tmp_path: Path, make: Any) -> None
 
 def test_prediction_sees_the_centre_of_the_decoded_picture(tmp_path: Path, make: Any) -> None:
     paths = [make.image(tmp_path / f"{index}.jpg", seed=index, size=(90, 70)) for index in range(5)]
-    pictures = read_images(paths, size=56, channels=3, resize="crop")
+    pictures = read_images(paths, size=56, side=64, channels=3, resize="crop")
     assert pictures.shape == (5, 56, 56, 3)
     for path, picture in zip(paths, pictures, strict=True):
         whole = decode_file(path, side=decoded_side(56, "crop"), channels=3, resize="crop")

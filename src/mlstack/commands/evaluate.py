@@ -11,7 +11,6 @@ from mlstack.datasets import Dataset, load_dataset
 from mlstack.datasets.loader import BatchLoader
 from mlstack.engines import Engine, Predictions, create_engine
 from mlstack.engines.budget import FirstBatches, limited
-from mlstack.errors import ConfigError
 from mlstack.metrics import classification_metrics, confusion_matrix, per_class_metrics
 from mlstack.reports.run_figures import draw_split
 from mlstack.reports.tables import class_table, metrics_table
@@ -34,7 +33,7 @@ def evaluate(config: EvalConfig) -> None:
     engine = create_engine(settings.trainer.engine)
     engine.check(settings)
     dataset = load_dataset(settings.data)
-    _check_classes(settings, dataset)
+    _warn_of_other_data(dataset, run)
     predictions, scores = measure(engine, settings, dataset, run, split=config.split, checkpoint=config.checkpoint)
     matrix = confusion_matrix(predictions.labels, predictions.predicted, len(dataset.classes))
     counted = f"{len(predictions.labels):,} pictures, {config.checkpoint} checkpoint"
@@ -87,9 +86,7 @@ def on_this_machine(stored: Config, *, accelerator: str) -> Config:
     return replace(stored, trainer=trainer)
 
 
-def _check_classes(config: Config, dataset: Dataset) -> None:
-    if list(dataset.classes) != config.data.classes:
-        raise ConfigError(
-            f"the data in {config.data.path} have other classes now than when the run was trained",
-            hint="the run's classes stand in its config.yaml under data.classes",
-        )
+def _warn_of_other_data(dataset: Dataset, run: RunFolder) -> None:
+    trained_on = run.read_results().get("data", {}).get("fingerprint")
+    if trained_on and trained_on != dataset.fingerprint:
+        say("note: these are not the data that the run was trained on (another fingerprint)")

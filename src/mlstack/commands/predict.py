@@ -41,10 +41,10 @@ class PictureFiles:
     """
 
     def __init__(self, paths: Sequence[Path], data: DataConfig, *, batch_size: int) -> None:
-        assert data.image_size is not None
-        assert data.channels is not None
+        assert data.image_size and data.decoded_size and data.channels, "a run's settings are complete"
         self.paths = paths
-        self.size, self.channels, self.resize = data.image_size, data.channels, data.resize
+        self.size, self.side, self.channels = data.image_size, data.decoded_size, data.channels
+        self.resize = data.resize
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class PictureFiles:
 
     def read(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
         """uint8 [n, height, width, channel]."""
-        return read_images(paths, size=self.size, channels=self.channels, resize=self.resize)
+        return read_images(paths, size=self.size, side=self.side, channels=self.channels, resize=self.resize)
 
 
 def predict(config: PredictConfig) -> None:

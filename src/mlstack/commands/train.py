@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from mlstack.models.catalog import check_name
 from mlstack.provenance import provenance
 from mlstack.reports.learning_curves import draw_learning_curves
 from mlstack.reports.run_figures import draw_split
-from mlstack.runs import RunFolder, create_run, finish_run
+from mlstack.runs import RunFolder, create_run, discard_run, finish_run
 from mlstack.utils.console import logged_to, say
 from mlstack.utils.ranks import is_main_process
 
@@ -70,7 +69,7 @@ def _fit(engine: Engine, config: Config, dataset: Dataset, run: RunFolder) -> tu
         result = engine.fit(config, dataset, run)
     except MLStackError:
         if not run.metrics_path.exists():  # nothing was trained yet: leave nothing half-written
-            shutil.rmtree(run.path, ignore_errors=True)
+            discard_run(run)
         raise
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"

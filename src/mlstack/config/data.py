@@ -45,6 +45,9 @@ class DataConfig:
     test_fraction: float = key(0.1, "Share held out where there is no test split", above=0, maximum=0.9)
     split_seed: int = key(0, "Seed of those splits, which runs with different values of `seed` share", minimum=0)
     image_size: int | None = key(None, "Height and width of the network's input", unit="pixels", minimum=1)
+    decoded_size: int | None = key(
+        None, "Size of decoded pictures, whose middle is the input; null = 8/7 of it", unit="pixels", minimum=1
+    )
     channels: int | None = key(None, "1 = grey, 3 = colour", minimum=1, maximum=4)
     resize: str = key("crop", "How an image of another shape becomes a square", choices=RESIZE_RULES)
     mean: list[float] | None = key(None, "Mean of each channel, 0 to 1, for normalisation")

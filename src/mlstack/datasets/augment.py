@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from mlstack.config.data import AugmentConfig
 from mlstack.datasets import draws
+from mlstack.datasets.base import Images
 from mlstack.datasets.draws import Draws
+from mlstack.datasets.images import read_windows
 from mlstack.datasets.resample import bilinear, shrink
 from mlstack.datasets.rotate import rotate
 
@@ -23,11 +25,14 @@ ERASED_ASPECT = (0.3, 1 / 0.3)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-def augment(pictures: Pictures, *, size: int, config: AugmentConfig, numbers: Draws) -> Pictures:
-    """Apply what `config` asks for.
+def augment(
+    images: Images, indices: NDArray[np.int64], *, size: int, config: AugmentConfig, numbers: Draws
+) -> Pictures:
+    """Read pictures and apply what `config` asks for.
 
     Args:
-        pictures: uint8 [batch, side, side, channel], side ≥ size; may be changed.
+        images: Where they lie, images.side ≥ size.
+        indices: int64 [batch], which of them.
         size: Height and width of the result.
         config: Strengths; 0 = off.
         numbers: Where the random numbers come from.
@@ -36,7 +41,10 @@ def augment(pictures: Pictures, *, size: int, config: AugmentConfig, numbers: Dr
         uint8 [batch, size, size, channel]
     """
     if config.resized_crop:
-        pictures = resized_crop(pictures, numbers.uniform(draws.RESIZED_CROP, 4), size=size, least=config.resized_crop)
+        uniform = numbers.uniform(draws.RESIZED_CROP, 4)
+        pictures = resized_crop(images, indices, uniform, size=size, least=config.resized_crop)
+    else:
+        pictures = images.read(indices)
     if config.rotation:
         pictures = rotate(pictures, (numbers.uniform(draws.ROTATION, 1)[:, 0] * 2 - 1) * config.rotation)
     if config.crop:
@@ -97,22 +105,29 @@ def flip(pictures: Pictures, chosen: NDArray[np.bool_]) -> Pictures:
     return pictures
 
 
-def resized_crop(pictures: Pictures, uniform: NDArray[np.float64], *, size: int, least: float) -> Pictures:
+def resized_crop(
+    images: Images, indices: NDArray[np.int64], uniform: NDArray[np.float64], *, size: int, least: float
+) -> Pictures:
     """A box of random area, shape and place, resampled to size × size.
 
     Where the shape does not fit into the picture, the box is cut to fit (the usual way is to draw again).
 
     Args:
-        pictures: uint8 [batch, side, side, channel].
+        images: Where the pictures lie.
+        indices: int64 [batch], which of them.
         uniform: float64 [batch, 4] in [0, 1): area, shape, left, top.
         size: Height and width of the result.
         least: The least share of the area, 0 to 1.
     """
-    batch, side, _, channels = pictures.shape
-    result = np.empty((batch, size, size, channels), np.uint8)
-    for index, box in enumerate(crop_boxes(uniform, side=side, least=least)):
-        picture, part = shrink(pictures[index], tuple(box), height=size, width=size)
-        result[index] = bilinear(picture, part, height=size, width=size, channels=channels)
+    boxes = crop_boxes(uniform, side=images.side, least=least)
+    first = np.maximum(np.floor(boxes[:, :2]).astype(int) - 1, 0)  # a pixel more on each side, for the blending
+    last = np.minimum(np.ceil(boxes[:, :2] + boxes[:, 2:]).astype(int) + 1, images.side)
+    windows = [(slice(top, end), slice(left, stop)) for (left, top), (stop, end) in zip(first, last, strict=True)]
+    result = np.empty((len(indices), size, size, images.channels), np.uint8)
+    boxes[:, :2] -= first
+    for row, picture in enumerate(read_windows(images, indices, windows)):
+        part, box = shrink(picture, tuple(boxes[row]), height=size, width=size)
+        result[row] = bilinear(part, box, height=size, width=size, channels=images.channels)
     return result
 
 
@@ -139,13 +154,13 @@ def color_jitter(pictures: Pictures, uniform: NDArray[np.float64], *, strength: 
     """
     brightness, contrast, saturation = (1 + (uniform.T * 2 - 1) * strength).astype(np.float32)
     floats = pictures.astype(np.float32)
-    grey = floats @ LUMA if pictures.shape[3] == 3 else floats.mean(axis=3)  # [batch, height, width]
+    if pictures.shape[3] == 3:
+        grey = floats @ LUMA  # [batch, height, width]
+    else:
+        grey, saturation = floats.mean(axis=3), np.ones_like(saturation)
     middle = grey.mean(axis=(1, 2)) * brightness
     gain = brightness * contrast
     base = grey * (gain * (1 - saturation))[:, None, None] + (middle * (1 - contrast))[:, None, None]
-    if pictures.shape[3] == 1:
-        saturation = np.zeros_like(saturation) + 1
-        base = np.broadcast_to((middle * (1 - contrast))[:, None, None], grey.shape)
     floats *= (gain * saturation)[:, None, None, None]
     floats += base[..., None]
     floats += 0.5
@@ -162,9 +177,16 @@ def erase(pictures: Pictures, uniform: NDArray[np.float64], *, chance: float) ->
     """
     for index in np.flatnonzero(uniform[:, 0] < chance):
         top, left, height, width = erased_box(uniform[index], side=pictures.shape[1])
-        colour = np.round(pictures[index].mean(axis=(0, 1))).astype(np.uint8)
+        colour = np.round(_mean_colour(pictures[index])).astype(np.uint8)
         pictures[index, top : top + height, left : left + width] = colour
     return pictures
+
+
+def _mean_colour(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """float64 [channel] of uint8 [height, width, channel]; whole rows first, which is 10 × as fast as `mean`."""
+    height, width, channels = picture.shape
+    columns = picture.reshape(height, width * channels).sum(axis=0, dtype=np.uint32)
+    return np.asarray(columns.reshape(width, channels).mean(axis=0) / height)
 
 
 def erased_box(uniform: NDArray[np.float64], *, side: int) -> tuple[int, int, int, int]:

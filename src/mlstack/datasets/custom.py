@@ -8,16 +8,12 @@ def load(config: DataConfig) -> Dataset:
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 from mlstack.config.data import DataConfig
 from mlstack.datasets.base import SPLITS, Dataset
 from mlstack.datasets.build import check_labels, class_names, statistics
 from mlstack.errors import ConfigError, DataError
+from mlstack.utils.target import import_target
 
 
 def load_custom(config: DataConfig) -> Dataset:
@@ -38,34 +34,6 @@ def load_custom(config: DataConfig) -> Dataset:
     given = dataclasses.replace(config, mean=config.mean or list(dataset.mean), std=config.std or list(dataset.std))
     mean, std = statistics(given, dataset.splits["train"], sample=None)
     return dataclasses.replace(dataset, classes=classes, mean=mean, std=std)
-
-
-def import_target(target: str, *, key: str) -> Callable[..., Any]:
-    """The callable that `module:callable` names; the current folder counts as a place for modules.
-
-    Raises:
-        ConfigError: One line with what went wrong.
-    """
-    module_name, colon, name = target.partition(":")
-    if not (colon and module_name and name):
-        raise ConfigError(
-            f"{key}={target} is not of the form module:callable", key=key, hint=f"such as {key}=flowers:load"
-        )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        module = import_module(module_name)
-    except (ImportError, SyntaxError) as error:
-        reason = f"{error.msg} in line {error.lineno}" if isinstance(error, SyntaxError) else str(error)
-        raise ConfigError(
-            f"{key}={target}: {reason}", key=key, hint="run from the folder with the module, or put it on PYTHONPATH"
-        ) from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        callables = [word for word, value in vars(module).items() if callable(value) and not word.startswith("_")]
-        raise ConfigError(f"{key}={target}: {module_name} has no function {name}", key=key, allowed=callables)
-    return found  # type: ignore[no-any-return]
 
 
 def _checked(dataset: object, target: str, config: DataConfig) -> Dataset:

@@ -1,6 +1,7 @@
 """From an image file to a square of uint8: one rule for training, evaluation, prediction and the decoded cache.
 
-    resize=crop      the centre square, resampled to 8/7 of the input's size (256 for 224); evaluation sees its centre
+    resize=crop      the centre square, resampled to data.decoded_size (8/7 of the input's size: 256 for 224);
+                     evaluation sees its centre
     resize=stretch   the whole picture, resampled to the input's size, its proportions lost
     resize=pad       the whole picture, its longer side resampled to the input's size, black beside it
 
@@ -21,7 +22,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mlstack.datasets.resample import Box, bilinear, shrink
+from mlstack.datasets.resample import Box, Window, bilinear, shrink
 from mlstack.errors import DataError
 
 MAX_PIXELS = 178_956_970  # where Pillow too calls a picture a decompression bomb: 2 · 1024³ / 4 / 3
@@ -35,24 +36,40 @@ def decoded_side(image_size: int, resize: str) -> int:
     return round(image_size * CROP_RATIO) if resize == "crop" else image_size
 
 
-def decode_file(path: str | Path, *, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
+def decode_file(
+    path: str | Path, *, side: int, channels: int, resize: str, window: Window | None = None
+) -> NDArray[np.uint8]:
     """Decode one image file.
 
+    Args:
+        path: The file.
+        side: Height and width of the result, in pixels.
+        channels: 1 or 3.
+        resize: The rule.
+        window: Compute these rows and columns of the result only: less work for the same bytes.
+
     Returns:
-        uint8 [side, side, channel], channel = 1 or 3.
+        uint8 [side, side, channel], or the window of it.
 
     Raises:
         DataError: The file is missing, not an image, broken, or a decompression bomb; it names the file.
     """
     try:
         picture = _pixels(Path(path).read_bytes(), side=side, channels=channels, resize=resize)
-        return _square(picture, side=side, channels=channels, resize=resize)
+        return _square(picture, side=side, channels=channels, resize=resize, window=window)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} can't be read: {_reason(error)}") from error
 
 
-def read_images(paths: Sequence[str | Path], *, size: int, channels: int, resize: str) -> NDArray[np.uint8]:
+def read_images(paths: Sequence[str | Path], *, size: int, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
     """The pictures that evaluation shows to the network: decoded in threads, then cropped to the centre.
+
+    Args:
+        paths: The files.
+        size: Height and width of the network's input, in pixels.
+        side: Height and width after decoding, at least `size`: `Images.side` of the pictures it was trained on.
+        channels: 1 or 3.
+        resize: The rule.
 
     Returns:
         uint8 [n, size, size, channel]
@@ -60,7 +77,6 @@ def read_images(paths: Sequence[str | Path], *, size: int, channels: int, resize
     Raises:
         DataError: It names the first file that can't be read; `unreadable` finds all of them.
     """
-    side = decoded_side(size, resize)
     start = (side - size) // 2
     pictures = np.empty((len(paths), size, size, channels), np.uint8)
 
@@ -158,7 +174,9 @@ def _as_array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB").convert("RGBX"))
 
 
-def _square(picture: NDArray[np.uint8], *, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
+def _square(
+    picture: NDArray[np.uint8], *, side: int, channels: int, resize: str, window: Window | None
+) -> NDArray[np.uint8]:
     """uint8 [height, width, 1 or 4] → uint8 [side, side, channel] by one of the three rules."""
     height, width = picture.shape[:2]
     rows = columns = side
@@ -169,13 +187,13 @@ def _square(picture: NDArray[np.uint8], *, side: int, channels: int, resize: str
     elif resize == "pad":
         rows, columns = (max(1, round(length * side / max(height, width))) for length in (height, width))
     picture, box = shrink(picture, box, height=rows, width=columns)
-    resampled = bilinear(picture, box, height=rows, width=columns, channels=channels)
     if rows == columns == side:
-        return resampled
+        return bilinear(picture, box, height=rows, width=columns, channels=channels, window=window)
+    resampled = bilinear(picture, box, height=rows, width=columns, channels=channels)
     square = np.zeros((side, side, channels), np.uint8)
     top, left = (side - rows) // 2, (side - columns) // 2
     square[top : top + rows, left : left + columns] = resampled
-    return square
+    return square if window is None else square[window]
 
 
 def _refuse_bomb(width: int, height: int) -> None:

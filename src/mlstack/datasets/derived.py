@@ -14,6 +14,7 @@ def with_derived(config: DataConfig, dataset: Dataset) -> DataConfig:
         config,
         classes=list(dataset.classes),
         image_size=dataset.image_size,
+        decoded_size=dataset.splits["train"].images.side,
         channels=dataset.channels,
         mean=list(dataset.mean),
         std=list(dataset.std),

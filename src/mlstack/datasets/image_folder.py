@@ -54,7 +54,13 @@ def dataset_from_folder(config: DataConfig, found: Found, *, image_size: int, ch
     empty = [part for part, where in positions.items() if len(where) == 0]
     if empty:
         raise DataError(f"{found.root} has no images for {' and '.join(empty)}", hint=LAYOUT_HINT)
-    side = decoded_side(size, config.resize)
+    side = config.decoded_size or decoded_side(size, config.resize)
+    if side < size:
+        raise ConfigError(
+            f"data.decoded_size={side} is less than data.image_size={size}",
+            key="data.decoded_size",
+            hint="leave data.decoded_size away, or make it larger",
+        )
     everything = FileImages(found.root, found.names, side=side, channels=channels, resize=config.resize)
     cache = decoded_cache(everything) if config.cache == "disk" else None
     splits = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlstack.datasets.base import Images
 from mlstack.datasets.decode import decode_file
+from mlstack.datasets.resample import Window
 
 
 class ArrayImages:
@@ -56,9 +58,13 @@ class FileImages:
         """Decode the files at `indices` into uint8 [batch, side, side, channel]; DataError names a broken one."""
         pictures = np.empty((len(indices), self.side, self.side, self.channels), np.uint8)
         for row, index in enumerate(indices):
-            path = self.root / self.names[index]
-            pictures[row] = decode_file(path, side=self.side, channels=self.channels, resize=self.resize)
+            pictures[row] = self.decode(int(index))
         return pictures
+
+    def decode(self, index: int, window: Window | None = None) -> NDArray[np.uint8]:
+        """One picture, uint8 [side, side, channel], or the window of it."""
+        path = self.root / self.names[index]
+        return decode_file(path, side=self.side, channels=self.channels, resize=self.resize, window=window)
 
 
 class MappedImages:
@@ -95,3 +101,13 @@ class MappedImages:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._map()
+
+
+def read_windows(images: Images, indices: NDArray[np.int64], windows: Sequence[Window]) -> Iterator[NDArray[np.uint8]]:
+    """A part of each picture, uint8 [height, width, channel]: of a file no more is resampled than that."""
+    if isinstance(images, FileImages):
+        for index, window in zip(indices, windows, strict=True):
+            yield images.decode(int(index), window)
+    else:
+        for picture, window in zip(images.read(indices), windows, strict=True):
+            yield picture[window]

@@ -85,12 +85,12 @@ class BatchLoader:
         total = stop - start
         part = slice(total * self.rank // self.world_size, total * (self.rank + 1) // self.world_size)
         indices = self._epoch_order(epoch)[start:stop][part]
-        pictures = self.split.images.read(indices)
+        images, size = self.split.images, self.image_size
         if self.augment is None:
-            pictures = centre_crop(pictures, self.image_size)
+            pictures = centre_crop(images.read(indices), size)
         else:
             numbers = draws.Draws(self.seed, epoch, step, total, part)
-            pictures = augment(pictures, size=self.image_size, config=self.augment, numbers=numbers)
+            pictures = augment(images, indices, size=size, config=self.augment, numbers=numbers)
         return Batch(np.ascontiguousarray(pictures), self.split.labels[indices], indices)
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Box = tuple[float, float, float, float]  # left, top, width, height in pixels
+Window = tuple[slice, slice]  # rows, columns
 
 BITS = 7  # weights are multiples of 1/128: ± 255 · 128 + rounding still fits 16 signed bits
 ONE = 1 << BITS
@@ -17,7 +18,9 @@ HALF = ONE >> 1
 ROWS = 64  # output rows at a time: the temporaries stay in the processor's cache
 
 
-def bilinear(picture: NDArray[np.uint8], box: Box, *, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+def bilinear(
+    picture: NDArray[np.uint8], box: Box, *, height: int, width: int, channels: int, window: Window | None = None
+) -> NDArray[np.uint8]:
     """Resample the part of a picture that lies in `box`.
 
     Args:
@@ -26,14 +29,19 @@ def bilinear(picture: NDArray[np.uint8], box: Box, *, height: int, width: int, c
         height: Rows of the result.
         width: Columns of the result.
         channels: How many of the picture's channels to return.
+        window: Compute this part of the result only: the very bytes that it has in the whole.
 
     Returns:
-        uint8 [height, width, channel]
+        uint8 [height, width, channel], or the window of it.
     """
     lanes = 4 if picture.shape[2] == 3 else picture.shape[2]  # a pixel is gathered as one integer of 2 · lanes bytes
     pixel = np.dtype(f"u{2 * lanes}")
     rows, next_rows, down = _taps(box[1], box[3], height, picture.shape[0])
     columns, next_columns, right = _taps(box[0], box[2], width, picture.shape[1])
+    if window is not None:
+        rows, next_rows, down = rows[window[0]], next_rows[window[0]], down[window[0]]
+        columns, next_columns, right = columns[window[1]], next_columns[window[1]], right[window[1]]
+        height, width = len(rows), len(columns)
     first = int(columns[0])
     part = picture[:, first : int(next_columns[-1]) + 1]
     columns, next_columns, right = columns - first, next_columns - first, np.repeat(right, lanes)

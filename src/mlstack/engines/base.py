@@ -57,7 +57,8 @@ class RunResult:
         images_per_second: Training images a second over all devices, validation not counted.
         train_seconds: Wall time of `fit`, validation and checkpoints included.
         peak_memory_mb: Most memory held, by the process or on the device, in MiB.
-        parameters: Trainable parameters and frozen ones.
+        gpu_utilization: How busy the GPU was, 0 to 1; None on a CPU.
+        parameters: Parameters of the network, trainable and frozen.
         device: What it ran on, in words.
         stopped_early: Whether early stopping ended it.
     """
@@ -70,6 +71,7 @@ class RunResult:
     images_per_second: float
     train_seconds: float
     peak_memory_mb: float
+    gpu_utilization: float | None
     parameters: int
     device: str
     stopped_early: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import shutil
 from pathlib import Path
@@ -49,11 +51,10 @@ class Checkpoints(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch
         name = f"epoch_{epoch}.ckpt"
-        validated = (epoch + 1) % (
-            trainer.check_val_every_n_epoch or 1
-        ) == 0 and self.monitor in trainer.callback_metrics
-        if validated:
-            self.scores[name] = float(trainer.callback_metrics[self.monitor])
+        score = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        validated = (epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        if validated and not math.isnan(score):
+            self.scores[name] = score
         dropped = self._ranked()[self.keep :]
         for old in dropped:
             del self.scores[old]
@@ -76,6 +77,8 @@ class Checkpoints(Callback):
                 _sync(temporary)
                 temporary.replace(self.folder / name)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise OutputError(
                 f"{self.folder / name} can't be written: {error.strerror or error}",
                 hint="the previous checkpoint is whole; free some space or choose another output_dir",
@@ -109,7 +112,8 @@ def _replace_by_link(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
         _sync(temporary)
     temporary.replace(target)
-    temporary.unlink(missing_ok=True)  # POSIX: renaming one name of a file to another name of the same file does nothing
+    # Renaming one name of a file to another name of the same file does nothing, says POSIX.
+    temporary.unlink(missing_ok=True)
 
 
 def load_weights(classifier: Classifier, path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from mlstack.config import Config
 from mlstack.errors import HardwareError
+from mlstack.runs import RUN_FOLDER_VARIABLE
 
 
 def check_devices(config: Config) -> None:
@@ -15,6 +18,11 @@ def check_devices(config: Config) -> None:
         HardwareError: Naming what is there and what to type instead.
     """
     trainer = config.trainer
+    if "TORCHELASTIC_RUN_ID" in os.environ and RUN_FOLDER_VARIABLE not in os.environ:
+        raise HardwareError(
+            "torchrun starts each process on its own, and they would not share a run folder",
+            hint="let the script start them: trainer.devices=2 trainer.strategy=ddp",
+        )
     kind, available = resolve_accelerator(trainer.accelerator), torch.cuda.device_count()
     if trainer.accelerator == "auto" and kind == "cpu" and (trainer.devices != 1):
         raise HardwareError(
@@ -77,3 +85,13 @@ def torch_device(accelerator: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """A device in words, for results.json."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def gpu_utilization(device: torch.device) -> float | None:
+    """How busy a GPU has been over about the last second, 0 to 1; None for a CPU, or where NVML can't be asked."""
+    if device.type != "cuda":
+        return None
+    try:
+        return torch.cuda.utilization(device) / 100
+    except (ModuleNotFoundError, RuntimeError):  # nvidia-ml-py is in requirements-gpu.txt
+        return None

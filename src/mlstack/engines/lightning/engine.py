@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +23,7 @@ from mlstack.engines.lightning.devices import check_devices, device_name
 from mlstack.engines.lightning.loaders import GroupedLoader
 from mlstack.engines.lightning.module import TrainingModule
 from mlstack.engines.lightning.progress import RunProgress, Speed
-from mlstack.engines.lightning.trackers import build_trackers
+from mlstack.engines.lightning.trackers import build_trackers, close_trackers
 from mlstack.engines.lightning.trainer import build_trainer, check_trainer_arguments
 from mlstack.models.pytorch import Classifier, build_classifier
 from mlstack.runs import RUN_FOLDER_VARIABLE, RunFolder
@@ -45,7 +47,6 @@ class LightningEngine:
         torch.manual_seed(config.seed)
         classifier = build_classifier(config.model, config.data, channels_last=config.trainer.channels_last)
         self._classifier = classifier
-        os.environ[RUN_FOLDER_VARIABLE] = str(run.path.absolute())  # for the processes of the other devices
         speed, checkpoints = Speed(), Checkpoints(run.checkpoints, config.trainer)
         callbacks: list[pl.Callback] = [speed]
         if config.trainer.progress_bar:
@@ -63,8 +64,11 @@ class LightningEngine:
         )
         if config.trainer.compile:
             classifier.compile()
-        trainer.fit(module, train, validation)
-        os.environ.pop(RUN_FOLDER_VARIABLE)
+        try:
+            with _launching(run):
+                trainer.fit(module, train, validation)
+        finally:
+            close_trackers(trainer.loggers)
         device = trainer.strategy.root_device
         best = checkpoints.best
         return RunResult(
@@ -76,9 +80,11 @@ class LightningEngine:
             images_per_second=speed.images_per_second,
             train_seconds=time.perf_counter() - started,
             peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_memory_mb(),
+            gpu_utilization=speed.gpu_utilization,
             parameters=sum(parameter.numel() for parameter in classifier.parameters()),
             device=device_name(device),
-            stopped_early=trainer.current_epoch < config.trainer.max_epochs,
+            stopped_early=trainer.current_epoch < config.trainer.max_epochs
+            and trainer.global_step < module.total_steps,  # else it was trainer.max_steps
         )
 
     def predict(self, config: Config, source: BatchSource, *, run: RunFolder, checkpoint: str = "best") -> Predictions:
@@ -91,6 +97,20 @@ class LightningEngine:
             load_weights(classifier, run.checkpoint(checkpoint))
         self._classifier = classifier
         return inference.predict(classifier, config, source)
+
+
+@contextmanager
+def _launching(run: RunFolder) -> Iterator[None]:
+    """Tell the processes that Lightning starts for the other devices the run folder; let Ctrl-C stay what it is."""
+    os.environ[RUN_FOLDER_VARIABLE] = str(run.path.absolute())
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer is sys.exit(1)
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        os.environ.pop(RUN_FOLDER_VARIABLE, None)
 
 
 def _loaders(config: Config, dataset: Dataset, trainer: pl.Trainer) -> tuple[GroupedLoader, GroupedLoader]:

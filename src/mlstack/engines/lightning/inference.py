@@ -18,10 +18,9 @@ def predict(classifier: Classifier, config: Config, source: BatchSource) -> Pred
     """Probabilities for every picture of a source, in its order, in the precision of the run."""
     device = torch_device(config.trainer.accelerator)
     classifier.eval().to(device)
-    # float16 is for GPUs: on a CPU such a run is answered in 32 bits.
-    precision = AUTOCAST.get(
-        config.trainer.precision if device.type != "cpu" or config.trainer.precision == "bf16" else ""
-    )
+    if config.trainer.precision == "64":
+        classifier.double()
+    precision = AUTOCAST.get(config.trainer.precision)
     loader = GroupedLoader(source, config.data, steps=len(source), pin_memory=device.type == "cuda")
     probabilities, labels = [], []
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):

@@ -11,18 +11,25 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mlstack.config import DataConfig
 from mlstack.engines.base import BatchSource
+from mlstack.errors import MLStackError
 
 TensorBatch = tuple[Tensor, Tensor]  # uint8 [batch, height, width, channel], int64 [batch]
 
 
-class _Steps(Dataset[TensorBatch]):
-    """Maps (epoch, step) to a batch: no state, so workers need nothing but their numbers."""
+class _Steps(Dataset[TensorBatch | MLStackError]):
+    """Maps (epoch, step) to a batch: no state, so workers need nothing but their numbers.
+
+    A broken picture comes back as an error to be raised by who asked: a worker would wrap it in its own traceback.
+    """
 
     def __init__(self, source: BatchSource) -> None:
         self.source = source
 
-    def __getitem__(self, index: tuple[int, int]) -> TensorBatch:
-        batch = self.source.batch(*index)
+    def __getitem__(self, index: tuple[int, int]) -> TensorBatch | MLStackError:
+        try:
+            batch = self.source.batch(*index)
+        except MLStackError as error:
+            return error
         images = batch.images if batch.images.flags.writeable else batch.images.copy()
         return torch.from_numpy(images), torch.from_numpy(batch.labels)
 
@@ -72,10 +79,9 @@ class GroupedLoader:
             pin_memory=pin_memory,
         )
 
-    @property
-    def sampler(self) -> _StepNumbers:
-        """Under this name Lightning looks for what has to be told the epoch, before it asks for the first batch."""
-        return self.numbers
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        self.numbers.set_epoch(epoch)
 
     def __len__(self) -> int:
         return -(-len(self.numbers) // self.group)
@@ -83,4 +89,7 @@ class GroupedLoader:
     def __iter__(self) -> Iterator[list[TensorBatch]]:
         batches = iter(self.loader)
         while group := list(islice(batches, self.group)):
+            for batch in group:
+                if isinstance(batch, MLStackError):
+                    raise batch
             yield group

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import ParallelStrategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -44,6 +46,12 @@ class TrainingModule(pl.LightningModule):
         self._answers: list[tuple[Tensor, Tensor]] = []
         self._epoch_row: dict[str, float] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # Lightning sets it thirty times a step; nn.Module looks at each value for long
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trainer = self.config.trainer
         # Lightning's mixed precision can't clip the gradients of an optimizer that unscales them itself.
@@ -74,9 +82,9 @@ class TrainingModule(pl.LightningModule):
         optimizer.zero_grad()
         strategy = self.trainer.strategy
         for position, (images, labels) in enumerate(batches, start=1):
-            is_last = position == len(batches)
             # Ranks exchange gradients once an optimizer step, with its last batch.
-            with nullcontext() if is_last else strategy.block_backward_sync(strategy.model):  # type: ignore[attr-defined]
+            waits = position < len(batches) and isinstance(strategy, ParallelStrategy)
+            with strategy.block_backward_sync() if waits else nullcontext():  # type: ignore[attr-defined]
                 logits = self.classifier(images)
                 loss = self.loss(logits, labels)
                 self.manual_backward(loss if len(batches) == 1 else loss / len(batches))
@@ -95,6 +103,8 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._epoch_row = {}
+        # Before the first batch is asked for; the loader of the first epoch has started already, at epoch 0.
+        self.trainer.train_dataloader.set_epoch(self.current_epoch)  # type: ignore[union-attr]
 
     def epoch_summary(self) -> dict[str, float]:
         """The last values that this epoch wrote, its training loss and accuracy as means over the whole epoch."""
@@ -107,9 +117,10 @@ class TrainingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         probabilities, labels = self._gathered_answers()
         scores = classification_metrics(probabilities, labels)
-        row = {f"val_{name}": value for name, value in scores.items() if value is not None}
-        self.log_dict(row, logger=False)  # for early stopping and checkpoints
-        self._write(row)
+        row = {f"val_{name}": math.nan if value is None else value for name, value in scores.items()}
+        # For early stopping and checkpoints. Every rank has the same values; Lightning warns unless it averages them.
+        self.log_dict(row, logger=False, sync_dist=True)
+        self._write({name: value for name, value in row.items() if not math.isnan(value)})
 
     def _gathered_answers(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Probabilities [n, class] and labels [n] of all ranks."""

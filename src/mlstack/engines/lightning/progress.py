@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -11,9 +12,12 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from tqdm import tqdm
 
+from mlstack.engines.lightning.devices import gpu_utilization
 from mlstack.engines.lightning.loaders import TensorBatch
 from mlstack.engines.lightning.module import TrainingModule
 from mlstack.utils.console import say
+
+SAMPLED_EVERY = 20  # batches between two samples of the GPU's utilisation; one takes well below a millisecond
 
 
 class Speed(Callback):
@@ -29,6 +33,12 @@ class Speed(Callback):
         self.seconds = 0.0
         self._epoch_images = 0
         self._started: float | None = None
+        self._utilization: list[float] = []
+
+    @property
+    def gpu_utilization(self) -> float | None:
+        """Mean over the samples, 0 to 1; None on a CPU."""
+        return sum(self._utilization) / len(self._utilization) if self._utilization else None
 
     @property
     def images_per_second(self) -> float:
@@ -43,6 +53,9 @@ class Speed(Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: list[TensorBatch], batch_idx: int
     ) -> None:
         self._epoch_images += sum(len(labels) for _, labels in batch)
+        if batch_idx % SAMPLED_EVERY == SAMPLED_EVERY - 1:
+            busy = gpu_utilization(pl_module.device)
+            self._utilization += [] if busy is None else [busy]
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._stop(trainer, pl_module)
@@ -106,9 +119,9 @@ class RunProgress(Callback):
 def epoch_line(epoch: int, epochs: int, row: dict[str, float]) -> str:
     """An epoch in one line: `epoch  3/10   train loss 0.2140 accuracy 0.9310   val loss …   1,350 images/s`."""
     scores = [
-        f"{split} loss {row[f'{split}_loss']:.4f} accuracy {row[f'{split}_accuracy']:.4f}"
+        f"{split} loss {row.get(f'{split}_loss', math.nan):.4f} accuracy {row[f'{split}_accuracy']:.4f}"
         for split in ("train", "val")
-        if f"{split}_loss" in row
+        if f"{split}_accuracy" in row
     ]
     number = f"{epoch:{len(str(epochs))}}/{epochs}"
     return "   ".join([f"epoch {number}", *scores, f"{row['images_per_second']:,.0f} images/s"])

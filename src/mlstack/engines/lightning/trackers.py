@@ -6,6 +6,7 @@ import csv
 import netrc
 import os
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def build_trackers(config: Config, run: RunFolder) -> list[Logger]:
             from pytorch_lightning.loggers import TensorBoardLogger
 
             arguments = {"name": "tensorboard", "version": "", **config.tracker_args}
-            trackers.append(TensorBoardLogger(run.path, **arguments))
+            tracker = TensorBoardLogger(run.path, **arguments)
+            _ = tracker.experiment  # made now: it is what refuses arguments
+            trackers.append(tracker)
         elif config.tracker == "wandb":
             trackers.append(_wandb(config, run))
     except TypeError as error:
@@ -47,12 +50,27 @@ def build_trackers(config: Config, run: RunFolder) -> list[Logger]:
 
 def _wandb(config: Config, run: RunFolder) -> Logger:
     try:
+        import wandb
         from pytorch_lightning.loggers import WandbLogger
-
-        arguments = {"project": "mlstack", "name": f"{run.path.parent.name}/{run.path.name}", **config.tracker_args}
-        return WandbLogger(save_dir=run.path, offline=arguments.pop("offline", not _has_wandb_account()), **arguments)
     except ModuleNotFoundError as error:
         raise MissingPackageError("wandb==0.31.0", needed_for="tracker=wandb") from error
+    arguments = {"project": "mlstack", "name": f"{run.path.parent.name}/{run.path.name}", **config.tracker_args}
+    offline = arguments.pop("offline", not _has_wandb_account())
+    try:
+        tracker = WandbLogger(save_dir=run.path, offline=offline, **arguments)
+        _ = tracker.experiment
+    except wandb.Error as error:
+        raise ConfigError(
+            f"tracker=wandb: {error}", key="tracker_args", hint="record it here: tracker_args.offline=true"
+        ) from error
+    return tracker
+
+
+def close_trackers(trackers: Iterable[Logger]) -> None:
+    """End what would stay open: the next run of this process would go on in this one's record."""
+    for tracker in trackers:
+        if type(tracker).__name__ == "WandbLogger":  # importing it would cost those who don't use it a second
+            tracker.experiment.finish()  # type: ignore[attr-defined]
 
 
 def _has_wandb_account() -> bool:

@@ -30,15 +30,18 @@ class Classifier(nn.Module):
         self.head = head
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         # (x / 255 - mean) / std as one multiplication and one addition; made from the settings, not from checkpoints.
-        deviation = torch.tensor(std).view(-1, 1, 1)
-        self.register_buffer("scale", 1 / (255 * deviation), persistent=False)
-        self.register_buffer("shift", -torch.tensor(mean).view(-1, 1, 1) / deviation, persistent=False)
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std)), persistent=False)  # [channel]
+        self.register_buffer("shift", -torch.tensor(mean) / torch.tensor(std), persistent=False)
         self.to(memory_format=self.memory_format)
 
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 [batch, height, width, channel] → float [batch, channel, height, width], mean 0, deviation 1."""
-        pixels = images.permute(0, 3, 1, 2).to(self.scale.dtype, memory_format=self.memory_format)
-        return pixels.mul_(self.scale).add_(self.shift)
+        batch, height, width, channels = images.shape
+        rows = images.to(self.scale.dtype, memory_format=torch.contiguous_format).view(batch, height, width * channels)
+        # Whole rows at a time: [channel] broadcast over [width, channel] would be loops of three.
+        normalized = rows.mul_(self.scale.repeat(width)).add_(self.shift.repeat(width))
+        pixels = normalized.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return pixels.contiguous(memory_format=self.memory_format)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 [batch, height, width, channel] → float [batch, feature]."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from http.client import HTTPException
 from typing import Any
 
+import torch
 import torchvision
 from torch import nn
 from torchvision.models import SqueezeNet
@@ -15,6 +15,7 @@ from mlstack.errors import ConfigError, DownloadError
 from mlstack.models.catalog import TIMM_PREFIX
 from mlstack.models.pytorch.resnet import use_small_stem
 from mlstack.models.pytorch.surgery import fit_input_channels, take_head
+from mlstack.utils.target import import_target
 
 # The auxiliary heads of these two help only very long ImageNet runs, and make `forward` return a tuple.
 WITHOUT_AUXILIARY_HEADS = {"aux_logits": False, "init_weights": True, "transform_input": False}
@@ -55,10 +56,17 @@ def _load_torchvision_weights(network: nn.Module, name: str) -> None:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, HTTPException, RuntimeError) as error:
         raise _no_weights(
-            name, error, f"put {weights.url.rsplit('/', 1)[-1]} into ~/.cache/torch/hub/checkpoints"
+            name, error, f"put {weights.url.rsplit('/', 1)[-1]} into {torch.hub.get_dir()}/checkpoints"
         ) from error
     known = network.state_dict()
-    network.load_state_dict({key: value for key, value in state.items() if key in known})
+    try:
+        network.load_state_dict({key: value for key, value in state.items() if key in known})
+    except RuntimeError as error:  # other shapes, or parts that the weights lack
+        raise ConfigError(
+            f"the pretrained weights of {name} don't fit: {str(error).splitlines()[-1].strip()}",
+            key="model.pretrained",
+            hint="they were made for ImageNet's 224 pixels and for the network without model.args",
+        ) from error
 
 
 def timm_backbone(config: ModelConfig, *, channels: int, image_size: int) -> tuple[nn.Module, int]:
@@ -85,17 +93,8 @@ def own_network(config: ModelConfig, *, num_classes: int, channels: int, image_s
     Raises:
         ConfigError: The target can't be imported, refuses its arguments or returns something else.
     """
-    assert config.target is not None
-    module_name, _, attribute = config.target.partition(":")
+    build = import_target(config.target or "", key="model.target")
     arguments = {"num_classes": num_classes, "in_channels": channels, "image_size": image_size, **config.args}
-    try:
-        build = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise ConfigError(
-            f"model.target={config.target}: {_first_line(error)}",
-            key="model.target",
-            hint="write module:callable; the module's folder is found through --config-dir or PYTHONPATH",
-        ) from error
     try:
         network = build(**arguments)
     except TypeError as error:

@@ -49,13 +49,20 @@ def _checkpointed(block: nn.Module, forward: Any, *inputs: Tensor) -> Any:
 
 @contextmanager
 def _still_statistics(block: nn.Module) -> Iterator[None]:
-    """Batch norm must not count the same batch twice: the second computation leaves its running statistics alone."""
-    # Switched off, training mode still normalises by the batch and hands over no buffers to be updated.
+    """Batch norm must not count the same batch twice: the second computation leaves its statistics as they are."""
+    # A momentum of 0 adds nothing to them. Switching `track_running_stats` off instead would save other tensors than
+    # the first computation did, which `checkpoint` refuses.
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
+    before = [
+        (norm, norm.momentum, norm.num_batches_tracked.clone())
+        for norm in norms
+        if norm.num_batches_tracked is not None
+    ]
+    for norm, _, _ in before:
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, batches in before:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)  # type: ignore[union-attr]

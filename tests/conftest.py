@@ -1,0 +1,67 @@
+"""What several rooms' tests share: small settings, and one trained run that many tests look at."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlstack.config import Config, DataConfig, ModelConfig, TrainerConfig
+from mlstack.runs import RunFolder
+
+# A model and a data set that live outside the package, as a user's own would.
+OWN_CODE = Path(__file__).parent / "own_code"
+sys.path.append(str(OWN_CODE))
+
+Configure = Callable[..., Config]
+
+
+def configuration(output_dir: Path, **overrides: Any) -> Config:
+    """Settings of a run that takes a fraction of a second; `overrides` are keys with `__` for the dot."""
+    config = Config(
+        model=ModelConfig(name="tiny", target="tiny_networks:tiny", learning_rate=0.01),
+        data=DataConfig(name="few_digits", target="few_digits:load", batch_size=16),
+        trainer=TrainerConfig(accelerator="cpu", max_epochs=2, progress_bar=False),
+        tracker="none",
+        output_dir=str(output_dir),
+    )
+    for key, value in overrides.items():
+        *groups, name = key.split("__")
+        owner: Any = config
+        for group in groups:
+            owner = getattr(owner, group)
+        assert hasattr(owner, name), key
+        setattr(owner, name, value)
+    return config
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    """`configure(trainer__max_epochs=3)`: the settings of a small run whose folder lies in `tmp_path`."""
+    return lambda **overrides: configuration(tmp_path / "outputs", **overrides)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run on all the digits, made once by the `train` command. Look, don't touch: `shutil.copytree` it."""
+    from mlstack.commands.train import train
+    from mlstack.runs import find_run
+
+    outputs = tmp_path_factory.mktemp("trained") / "outputs"
+    config = configuration(
+        outputs,
+        data__name="digits",
+        data__target=None,
+        data__batch_size=32,
+        model__args={"width": 16},
+        trainer__max_epochs=4,
+        trainer__log_every_n_steps=10,
+        trainer__progress_bar=True,
+        tracker="tensorboard",
+    )
+    train(copy.deepcopy(config))
+    return find_run("latest", output_dir=outputs)

@@ -1,0 +1,61 @@
+"""Networks that a user might bring along, small enough to be trained in a test."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def tiny(*, num_classes: int, in_channels: int, image_size: int, norm: bool = False, width: int = 8) -> nn.Module:
+    """A convolution at half the resolution and a linear layer, with or without batch norm."""
+    side = image_size // 2
+    convolution = nn.Conv2d(in_channels, width, 3, stride=2, padding=1)
+    norms = [nn.BatchNorm2d(width)] if norm else []
+    return nn.Sequential(convolution, *norms, nn.ReLU(), nn.Flatten(), nn.Linear(width * side * side, num_classes))
+
+
+class Pooled(nn.Module):
+    """No linear layer: the last convolution has a channel for each class."""
+
+    def __init__(self, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(in_channels, num_classes, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.convolution(images)
+        return scores.mean(dim=(2, 3))
+
+
+def pooled(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    return Pooled(num_classes, in_channels)
+
+
+class Scaled(nn.Module):
+    """Its last linear layer is not its last step: without it, features and head can't be told apart."""
+
+    def __init__(self, num_classes: int, inputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.linear(images.flatten(1))
+        return torch.tanh(scores)
+
+
+def scaled(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    return Scaled(num_classes, in_channels * image_size**2)
+
+
+def two_scores(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    """Wrong on purpose: two scores whatever there is to tell apart."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size**2, 2))
+
+
+def narrow(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    """Wrong on purpose: it takes 16 numbers whatever the images are."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, num_classes))
+
+
+def no_network(**_: object) -> str:
+    """Wrong on purpose: not a network at all."""
+    return "resnet18"

@@ -58,7 +58,7 @@ train: $(TRAIN)  ## train on the embedded digits; ARGS="model=resnet34 seed=1" c
 validate: $(TRAIN)  ## one epoch of every shipped model, with a table (a few minutes)
 	@$(PY) scripts/validate.py $(ARGS)
 
-bench: $(TRAIN)  ## measure speed against named peers; prints ratios
+bench: $(DEV)  ## measure speed against named peers; prints ratios
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file; done
 
 ##@ quality

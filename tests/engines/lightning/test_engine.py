@@ -237,6 +237,14 @@ def test_a_run_in_bfloat16_is_answered_in_bfloat16(fit: Fit) -> None:
     np.testing.assert_allclose(low, high, atol=0.05)
 
 
+def test_a_run_in_float64_is_answered_in_float64_by_a_fresh_engine_too(fit: Fit) -> None:
+    fitted = fit(trainer__precision="64")
+    source = BatchLoader(fitted.dataset.splits["test"], batch_size=30, image_size=8)
+    same = fitted.engine.predict(fitted.config, source, run=fitted.run).probabilities
+    fresh = LightningEngine().predict(fitted.config, source, run=fitted.run).probabilities
+    np.testing.assert_array_equal(same, fresh)
+
+
 @pytest.mark.parametrize("kept", [0, 1, 1000])
 def test_a_damaged_checkpoint_is_one_message(kept: int, fit: Fit) -> None:
     fitted = fit(trainer__max_epochs=1)

@@ -93,6 +93,8 @@ class LightningEngine:
         if classifier is None:
             model = replace(config.model, pretrained=False)  # the weights come from the checkpoint
             classifier = build_classifier(model, config.data, channels_last=config.trainer.channels_last)
+        if config.trainer.precision == "64":
+            classifier.double()  # before the weights come in, or they would be rounded
         if not config.trainer.fast_dev_run:
             load_weights(classifier, run.checkpoint(checkpoint))
         self._classifier = classifier

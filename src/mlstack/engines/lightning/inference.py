@@ -18,8 +18,6 @@ def predict(classifier: Classifier, config: Config, source: BatchSource) -> Pred
     """Probabilities for every picture of a source, in its order, in the precision of the run."""
     device = torch_device(config.trainer.accelerator)
     classifier.eval().to(device)
-    if config.trainer.precision == "64":
-        classifier.double()
     precision = AUTOCAST.get(config.trainer.precision)
     loader = GroupedLoader(source, config.data, steps=len(source), pin_memory=device.type == "cuda")
     probabilities, labels = [], []

@@ -68,9 +68,11 @@ class GroupedLoader:
     ) -> None:
         self.group = group
         self.numbers = _StepNumbers(steps)
+        self.steps = _Steps(source)
+        self.works_alone = data.num_workers == 0 and not pin_memory
         workers = min(data.num_workers, steps)
         self.loader = DataLoader(
-            _Steps(source),
+            self.steps,
             batch_size=None,
             sampler=self.numbers,
             num_workers=workers,
@@ -87,7 +89,8 @@ class GroupedLoader:
         return -(-len(self.numbers) // self.group)
 
     def __iter__(self) -> Iterator[list[TensorBatch]]:
-        batches = iter(self.loader)
+        # Without workers a DataLoader would only add 0.05 ms to each step.
+        batches = map(self.steps.__getitem__, self.numbers) if self.works_alone else iter(self.loader)
         while group := list(islice(batches, self.group)):
             for batch in group:
                 if isinstance(batch, MLStackError):

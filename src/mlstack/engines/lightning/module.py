@@ -23,6 +23,8 @@ from mlstack.engines.lightning.optimizers import build_optimizer, build_schedule
 from mlstack.metrics import classification_metrics
 from mlstack.models.pytorch import Classifier
 
+BATCHES_AT_ONCE = 16  # whose answers wait to be counted together
+
 
 class TrainingModule(pl.LightningModule):
     """A classifier and the rule by which it learns.
@@ -140,30 +142,40 @@ class TrainingModule(pl.LightningModule):
 
 
 class TrainingMeter:
-    """Sums of loss and hits that stay on the device until somebody reads them."""
+    """Sums of loss and hits that stay on the device until somebody reads them.
+
+    Batches wait until there are some, so that most steps don't pay for small operations (0.05 ms on a CPU).
+    """
 
     def __init__(self) -> None:
-        self._loss: Tensor | None = None
-        self._hits: Tensor | None = None
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._sums: Tensor | None = None  # float32 [2]: loss, hits
         self._images = 0
         self._epoch = np.zeros(3)  # loss, hits, images of this epoch so far
 
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
         """Count one batch: logits [batch, class], labels int64 [batch], its mean loss."""
-        hits = (logits.argmax(dim=1) == labels).sum()
-        if self._loss is None or self._hits is None:
-            self._loss, self._hits = loss.float() * len(labels), hits
-        else:
-            self._loss.add_(loss, alpha=len(labels))
-            self._hits.add_(hits)
-        self._images += len(labels)
+        self._waiting.append((logits, labels, loss))
+        if len(self._waiting) == BATCHES_AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        logits, labels, losses = zip(*self._waiting, strict=True)
+        self._waiting = []
+        hits = (torch.cat(logits).argmax(dim=1) == torch.cat(labels)).sum()
+        loss = torch.stack([loss * len(batch) for loss, batch in zip(losses, labels, strict=True)]).sum()
+        sums = torch.stack([loss.float(), hits.float()])
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._images += sum(map(len, labels))
 
     def read(self) -> dict[str, float]:
         """Means since the last reading; empty if nothing came in. Waits for the device."""
-        if self._loss is None or self._hits is None:
+        if self._waiting:
+            self._count()
+        if self._sums is None:
             return {}
-        sums = np.array([self._loss.item(), self._hits.item(), self._images])
-        self._loss, self._hits, self._images = None, None, 0
+        sums = np.array([*self._sums.tolist(), self._images])
+        self._sums, self._images = None, 0
         self._epoch += sums
         return _means(sums)
 

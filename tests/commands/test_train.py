@@ -199,7 +199,8 @@ def test_results_are_json_that_any_reader_takes(trained: RunFolder) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    json.loads(trained.results_path.read_text(), parse_constant=refuse)
+    results = json.loads(trained.results_path.read_text(), parse_constant=refuse)
+    assert results["status"] == "finished"
 
 
 @pytest.mark.parametrize(("pretrained", "channels", "mean"), [(True, 3, 0.485), (True, 1, None), (False, 3, None)])

@@ -106,7 +106,8 @@ def test_a_mirror_may_be_a_folder(published: Callable[[], Any], archive: bytes, 
     published()
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / ARCHIVE).write_bytes(archive)
-    load_dataset(DataConfig(name="cifar10", mirrors=[(tmp_path / "mirror").as_uri()]))
+    dataset = load_dataset(DataConfig(name="cifar10", mirrors=[(tmp_path / "mirror").as_uri()]))
+    assert len(dataset.classes) == 10
 
 
 def test_a_mirror_that_is_no_address_is_refused() -> None:

@@ -1,16 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from mlstack.engines import Predictions, create_engine
-from mlstack.errors import ConfigError
-
-
-def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"trainer\.engine=jax is unknown") as caught:
-        create_engine("jax")
-    assert caught.value.allowed == ("lightning",)
+from mlstack.engines import Predictions
 
 
 def test_the_prediction_is_the_likeliest_class() -> None:

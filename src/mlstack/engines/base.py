@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from mlstack.config import Config
 from mlstack.datasets import Dataset
 from mlstack.datasets.base import Batch
-from mlstack.errors import ConfigError
 from mlstack.runs import RunFolder
 
 
@@ -112,16 +111,3 @@ class Engine(Protocol):
             HardwareError: Naming what is there and what to type instead.
         """
         ...
-
-
-def create_engine(name: str) -> Engine:
-    """The engine that `trainer.engine` names. Imports its framework.
-
-    Raises:
-        ConfigError: There is no such engine.
-    """
-    if name == "lightning":
-        from mlstack.engines.lightning import LightningEngine
-
-        return LightningEngine()
-    raise ConfigError(f"trainer.engine={name} is unknown", key="trainer.engine", allowed=("lightning",))

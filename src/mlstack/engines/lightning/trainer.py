@@ -19,6 +19,9 @@ from mlstack.config import Config
 from mlstack.errors import ConfigError
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "64": "64-true"}
+# What `trainer.lightning.*` may change. `benchmark` joins them: batches have two or three shapes, so that looking for
+# the fastest kernel of a GPU pays off.
+OUR_CHOICES = {"enable_model_summary": False, "num_sanity_val_steps": 0}
 
 
 def build_trainer(config: Config, *, trackers: Sequence[Logger], callbacks: Sequence[Callback]) -> pl.Trainer:
@@ -57,7 +60,7 @@ def build_trainer(config: Config, *, trackers: Sequence[Logger], callbacks: Sequ
             enable_checkpointing=False,
             enable_progress_bar=False,
             use_distributed_sampler=False,
-            **{"enable_model_summary": False, "num_sanity_val_steps": 0, **settings.lightning},
+            **{**OUR_CHOICES, "benchmark": not settings.deterministic, **settings.lightning},
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(

@@ -15,7 +15,7 @@ from mlstack.runs import RunFolder
 
 
 class BatchSource(Protocol):
-    """Batches in a fixed order: `mlstack.datasets.loader.BatchLoader`, or pictures that were read for a prediction."""
+    """Batches in a fixed order: a `BatchLoader` of `datasets/loader.py`, or the files of a prediction."""
 
     def __len__(self) -> int: ...
 

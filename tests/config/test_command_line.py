@@ -103,9 +103,8 @@ def test_cfg_job_prints_the_config_without_a_framework(tmp_path: Path) -> None:
 def test_a_path_arrives_through_a_real_command_line(path: str, own_folder: Path, tmp_path: Path) -> None:
     (own_folder / "show.py").write_text("def show(config): print(ascii((config.data.path, config.output_dir)))\n")
     script = tmp_path / "start.py"
-    script.write_text(
-        "from mlstack.config import Config\nfrom mlstack.config.command_line import run\nrun('show:show', Config)\n"
-    )
+    imports = "from mlstack.config import Config\nfrom mlstack.config.command_line import run\n"
+    script.write_text(f"{imports}run('show:show', Config)\n")
     done = in_a_fresh_process(
         [str(script), "-cd", str(own_folder), f"data.path={path}", f"output_dir={path}"], tmp_path
     )

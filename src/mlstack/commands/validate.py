@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlstack.errors import OutputError
+from mlstack.reports.tables import table
 from mlstack.runs import write_text
 
 if TYPE_CHECKING:
@@ -121,10 +122,7 @@ def reason_of(stderr: str, status: int) -> str:
 
 def as_table(outcomes: list[Outcome]) -> str:
     """One line a model, columns aligned."""
-    rows = [COLUMNS, *(as_row(outcome) for outcome in outcomes)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    padded = [[f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)] for row in rows]
-    return "\n".join("  ".join(cells).rstrip() for cells in padded)
+    return table(COLUMNS, [as_row(outcome) for outcome in outcomes])
 
 
 def as_row(outcome: Outcome) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,18 @@ def configuration(output_dir: Path, **overrides: Any) -> Config:
         assert hasattr(owner, name), key
         setattr(owner, name, value)
     return config
+
+
+@pytest.fixture(autouse=True)
+def _own_code_is_forgotten(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A module that a test wrote must not answer for one of the same name in another test."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    before = set(sys.modules)
+    yield
+    written_by_tests = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(written_by_tests):
+            del sys.modules[name]
 
 
 @pytest.fixture

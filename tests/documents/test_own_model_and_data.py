@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +16,14 @@ COMMANDS = re.findall(r"^python (scripts/.*)$", TEXT, re.MULTILINE)
 
 
 @pytest.fixture
-def my_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def my_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The document's files, in a folder outside the repository."""
     for name, text in FILES:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path / "my_project"
-    for module in ("stripes", "tiny_net"):
-        sys.modules.pop(module, None)
+    return tmp_path / "my_project"
 
 
 def test_the_document_shows_a_file_and_a_yaml_for_each() -> None:

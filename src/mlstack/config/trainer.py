@@ -25,7 +25,7 @@ STRATEGIES = (  # Lightning's own names, without fork and spawn: each process st
 PRECISIONS = ("32", "bf16", "16", "64")
 CLIPPING = ("norm", "value")
 MODES = ("auto", "max", "min")
-METRICS = ("accuracy", "top5_accuracy", "precision", "recall", "f1", "roc_auc", "loss")  # of val and of test
+METRICS = ("loss", "accuracy", "top5_accuracy", "precision", "recall", "f1", "roc_auc")  # of val and of test
 MONITORS = tuple(f"val_{metric}" for metric in METRICS)
 PRECISION_ALIASES = {
     "32-true": "32",

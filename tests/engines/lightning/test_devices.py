@@ -101,6 +101,7 @@ def test_a_device_has_a_name_in_words() -> None:
 @pytest.mark.usefixtures("machine")
 def test_what_a_cpu_can_do_passes(settings: dict[str, Any]) -> None:
     check(**settings)
+    assert resolve_accelerator(settings.get("accelerator", "auto")) == "cpu"
 
 
 def test_torchrun_is_refused_while_its_processes_cannot_share_a_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:

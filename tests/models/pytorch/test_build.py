@@ -83,7 +83,7 @@ def test_a_users_network_that_ends_in_a_linear_layer_is_split_there() -> None:
     assert classifier(pictures(2, 8, 1)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", ["pooled", "scaled"])
+@pytest.mark.parametrize("name", ["pooled", "scaled", "cosine"])
 def test_a_users_network_that_does_not_end_in_a_linear_layer_stays_whole(name: str) -> None:
     classifier = build_classifier(own(name), images_of(8, 3)).eval()
     assert isinstance(classifier.head, nn.Identity)

@@ -14,13 +14,11 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
 from mlstack.config import Config
+from mlstack.config.trainer import MONITORS
 from mlstack.errors import ConfigError, MissingPackageError
 from mlstack.runs import RunFolder
 
-COLUMNS = (
-    *("epoch", "step", "learning_rate", "train_loss", "train_accuracy", "images_per_second"),
-    *("val_loss", "val_accuracy", "val_top5_accuracy", "val_precision", "val_recall", "val_f1", "val_roc_auc"),
-)
+COLUMNS = ("epoch", "step", "learning_rate", "train_loss", "train_accuracy", "images_per_second", *MONITORS)
 
 
 def build_trackers(config: Config, run: RunFolder) -> list[Logger]:

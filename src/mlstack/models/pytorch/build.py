@@ -57,7 +57,8 @@ def _split(network: nn.Module, num_classes: int, *, channels: int, size: int) ->
     images = torch.linspace(-1, 1, channels * size * size).view(1, channels, size, size)
     whole = _answer(network, images)
     take_head(network)
-    if whole is not None and whole.equal(head(_answer(network, images))):
+    parted = _answer(nn.Sequential(network, head), images)
+    if whole is not None and parted is not None and whole.equal(parted):
         return network, head
     set_module(network, name, head)
     return network, nn.Identity()
@@ -65,11 +66,14 @@ def _split(network: nn.Module, num_classes: int, *, channels: int, size: int) ->
 
 @torch.no_grad()
 def _answer(network: nn.Module, images: Tensor) -> Tensor | None:
-    """What a network in evaluation mode returns for normalised images; None where it fails."""
+    """What a network in evaluation mode returns for normalised images; None where it fails.
+
+    It may fail with AttributeError where it looks into the layer that was taken off (`self.linear.weight`).
+    """
     training = network.training
     try:
         answer = network.eval()(images)
-    except (RuntimeError, ValueError, AssertionError, TypeError):
+    except (RuntimeError, ValueError, AssertionError, TypeError, AttributeError):
         return None
     finally:
         network.train(training)

@@ -7,6 +7,7 @@ MLStackError                  one clear message, exit status 2, no traceback
 ├── HardwareError             a device or precision that this machine does not have
 ├── MissingPackageError       an optional package that is not installed
 ├── RunError                  a run folder that is not there, not finished or not readable
+├── TrainingError             training that can't go on: a loss that is no number, memory that is full
 └── OutputError               a path that can't be written
 """
 
@@ -86,6 +87,10 @@ class MissingPackageError(MLStackError):
 
 class RunError(MLStackError):
     """A run folder that is not there, not finished or not readable."""
+
+
+class TrainingError(MLStackError):
+    """Training that can't go on: a loss that is no number, memory that is full."""
 
 
 class OutputError(MLStackError):

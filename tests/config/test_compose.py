@@ -15,7 +15,11 @@ from mlstack.config.vocabulary import CONFIG_DIR
 from mlstack.errors import ConfigError
 
 GROUPS = {"model": ModelConfig, "data": DataConfig, "trainer": TrainerConfig}
-NEEDED = {"torchvision": ["model.name=convnext_tiny"], "timm": ["model.name=timm/vit_tiny_patch16_224"]}
+NEEDED = {
+    "torchvision": ["model.name=convnext_tiny"],
+    "timm": ["model.name=timm/vit_tiny_patch16_224"],
+    "image_table": ["data.table=prices.csv"],
+}
 MOST_LINES = {"model": 9, "data": 14, "trainer": 14, "trainer/fast": 9}
 SHIPPED = sorted(path.relative_to(CONFIG_DIR).with_suffix("").as_posix() for path in CONFIG_DIR.glob("*/*.yaml"))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlstack.config import Config
+from mlstack import runs
+from mlstack.config import Config, sweep
 from mlstack.config.compose import expand_sweep
 from mlstack.errors import ConfigError
 
@@ -29,6 +31,20 @@ def job(config):
         time.sleep(60)
     if config.seed == 2:
         raise RuntimeError("this one dies")
+"""
+TRAINING = """
+import dataclasses
+from mlstack.runs import create_run, record_run
+
+def job(config):
+    config.trainer.monitor, config.trainer.mode = "val_accuracy", "max"
+    run = create_run(config)
+    record_run(run)
+    run.write_config(config)
+    scores = {"loss": 0.5, "accuracy": config.seed / 10}
+    status = "failed" if config.seed == 2 else "finished"
+    run.update_results(status=status, metrics={"test": scores}, cpu_seconds=3.0, images_per_second=50.0)
+    run.metrics_path.write_text(f"epoch,step,val_accuracy\\n0,10,{config.seed / 10}\\n")
 """
 
 
@@ -65,22 +81,57 @@ def test_a_mistake_in_one_job_is_found_before_any_job_starts(start: list[str], t
     assert "trainer.max_epochs=0" in done.stderr
 
 
+def test_a_sweep_over_seeds_ends_with_mean_and_deviation_and_a_figure(
+    start: list[str], own_folder: Path, tmp_path: Path
+) -> None:
+    (own_folder / "job.py").write_text(TRAINING)
+    words = ["data=digits", "model.optimizer=sgd,adam", "seed=1,2,3"]
+    done = subprocess.run([*start, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "sgd 2 0.5000 ± 0.0000 0.2000 ± 0.1414 3.0000 ± 0.0000 50.00 ± 0.00" in lines
+    [summary] = (tmp_path / "outputs" / "sweeps").glob("*/summary.json")
+    assert [group["seeds"] for group in json.loads(summary.read_text())["groups"]] == [[1, 3], [1, 3]]
+    assert summary.with_name("comparison.png").is_file()
+
+
+def test_a_sweep_that_trains_nothing_leaves_no_file(start: list[str], tmp_path: Path) -> None:
+    done = subprocess.run([*start, "seed=1,3"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert not (tmp_path / "outputs").exists()
+    assert done.stdout.splitlines()[-1] == "  [2/2] ok: seed=3"
+
+
+def test_the_name_of_the_record_is_that_under_which_runs_know_it() -> None:
+    assert sweep.RUN_RECORD_VARIABLE == runs.RUN_RECORD_VARIABLE
+
+
+def test_a_sweep_under_torchrun_is_refused_in_one_line(start: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "TORCHELASTIC_RUN_ID": "none"}
+    done = subprocess.run(
+        [*start, "seed=1,3"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --multirun does not work under torchrun")
+    assert len(done.stderr.splitlines()) == 2
+
+
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_sweep_and_leaves_no_job_behind(
     sent: signal.Signals, status: int, start: list[str], tmp_path: Path
 ) -> None:
     words = [*start, "output_dir=slow", "seed=1,3"]
-    sweep = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert sweep.stdout
-    lines = iter(sweep.stdout.readline, "")
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout
+    lines = iter(process.stdout.readline, "")
     job = int(next(line.split()[1] for line in lines if line.startswith("job ")))
     if sent == signal.SIGINT:
-        os.killpg(sweep.pid, sent)  # as a terminal does
+        os.killpg(process.pid, sent)  # as a terminal does
     else:
-        sweep.send_signal(sent)
+        process.send_signal(sent)
     rest = "".join(lines)
-    assert sweep.wait(timeout=30) == status
-    sweep.stdout.close()
+    assert process.wait(timeout=30) == status
+    process.stdout.close()
     assert "job " not in rest
     assert not is_running(job)
 

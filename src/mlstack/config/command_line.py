@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mlstack import __version__
 from mlstack.config.flags import Arguments, parse
@@ -23,7 +24,7 @@ USER_MISTAKE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
-def run(task: str, schema: type, *, config_name: str = "config", usage: str = "") -> None:
+def run(task: str, schema: type, *, config_name: str = "config", usage: str = "", stored: str = "") -> None:
     """Run a command and leave the process with its exit status.
 
     Args:
@@ -31,11 +32,13 @@ def run(task: str, schema: type, *, config_name: str = "config", usage: str = ""
         schema: The command's dataclass.
         config_name: The YAML in `configs/` that the command starts from; a command without groups has no such file.
         usage: What the command does and how it is called, for `--help`.
+        stored: `module:function`, which gets the overrides and returns the stored config to compose over, or None.
     """
     try:
-        status = _run(sys.argv[1:], task, schema, config_name, usage)
+        status = _run(sys.argv[1:], task, schema, config_name, usage, stored)
     except MLStackError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of the processes of one run on this machine, one says it
+            print(f"error: {error}", file=sys.stderr)
         status = USER_MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -43,7 +46,7 @@ def run(task: str, schema: type, *, config_name: str = "config", usage: str = ""
     sys.exit(status)
 
 
-def _run(argv: Sequence[str], task: str, schema: type, config_name: str, usage: str) -> int:
+def _run(argv: Sequence[str], task: str, schema: type, config_name: str, usage: str, stored: str) -> int:
     arguments = parse(argv, read_vocabulary(schema, config_name))
     if "--help" in arguments.switches:
         _print(describe(usage, read_vocabulary(schema, config_name, arguments.config_dirs)))
@@ -57,20 +60,26 @@ def _run(argv: Sequence[str], task: str, schema: type, config_name: str, usage: 
         from mlstack.config.sweep import run_sweep
 
         return run_sweep(arguments, schema, config_name)
-    return _run_one(arguments, task, schema, config_name)
+    return _run_one(arguments, task, schema, config_name, stored)
 
 
-def _run_one(arguments: Arguments, task: str, schema: type, config_name: str) -> int:
+def _run_one(arguments: Arguments, task: str, schema: type, config_name: str, stored: str) -> int:
     from mlstack.config.compose import compose_node, show_node, to_typed
 
-    node = compose_node(schema, arguments.overrides, config_name=config_name, config_dirs=arguments.config_dirs)
+    base: Path | None = _call(stored, arguments.overrides) if stored else None
+    dirs = arguments.config_dirs
+    node = compose_node(schema, arguments.overrides, config_name=config_name, config_dirs=dirs, base=base)
     config: object = to_typed(node, schema)
     if arguments.cfg:
         _print(show_node(node, package=arguments.package, resolve="--resolve" in arguments.switches))
         return 0
-    module, _, function = task.partition(":")
-    getattr(importlib.import_module(module), function)(config)
+    _call(task, config)
     return 0
+
+
+def _call(name: str, argument: object) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)(argument)
 
 
 def _make_importable(folder: Path) -> None:

@@ -28,13 +28,13 @@ class EvalConfig:
 
 @dataclass
 class PredictConfig:
-    """Classify pictures with a trained model."""
+    """Let a trained model answer for pictures: classes, labels or numbers."""
 
     run: str = key("latest", "Run folder; latest = the newest finished run", path=True)
     input: list[str] = key(MISSING, "Pictures: a file, a folder, a pattern (*.jpg), or a list of them", path=True)
     output: str = key("predictions.csv", "Table of predictions, .csv or .json", path=True)
     grid: str | None = key(None, "Picture grid (.png); null = beside the table", path=True)
-    top_k: int = key(5, "Classes listed for each picture, most probable first", minimum=1)
+    top_k: int = key(5, "Classes listed for each picture, most probable first (classification only)", minimum=1)
     checkpoint: str = key("best", "Which weights: best by trainer.monitor, or the last ones", choices=CHECKPOINTS)
     output_dir: str = key("outputs", "Folder in which latest is looked for", path=True)
     batch_size: int = key(64, "Pictures a step", minimum=1)
@@ -66,3 +66,14 @@ class ValidateConfig:
     max_epochs: int = key(1, "Passes over the training images", unit="epochs", minimum=1)
     accelerator: str = key("auto", "Kind of device; auto = GPU where there is one", choices=ACCELERATORS)
     output_dir: str = key("outputs", "Folder in which run folders are made", path=True)
+
+
+@dataclass
+class CompareRunsConfig:
+    """Put finished runs side by side."""
+
+    runs: list[str] = key([], "Run folders, folders or patterns; [] = all finished runs in output_dir", path=True)
+    output: str = key("comparison.png", "Figure: the monitored metric against CPU seconds (.png)", path=True)
+    csv: str | None = key(None, "Table of the runs with all metrics (.csv); null = none", path=True)
+    json: str | None = key(None, "The same with mean and deviation over seeds (.json); null = none", path=True)
+    output_dir: str = key("outputs", "Folder in which finished runs are looked for", path=True)

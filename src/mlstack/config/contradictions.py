@@ -8,10 +8,11 @@ from typing import Any
 
 from mlstack.config.commands import TABLE_SUFFIXES, PredictConfig
 from mlstack.config.data import DATASETS, DataConfig
-from mlstack.config.model import ModelConfig
-from mlstack.config.passthrough import check_lightning, check_optimizer_args
+from mlstack.config.model import LOSSES, ModelConfig
+from mlstack.config.passthrough import check_lightning, check_loss_args, check_optimizer_args, check_scheduler_args
+from mlstack.config.root import WITH_HISTOGRAMS, Config
 from mlstack.config.suggestions import nearest
-from mlstack.config.trainer import TrainerConfig
+from mlstack.config.trainer import LESS_IS_BETTER, METRICS, TrainerConfig
 from mlstack.errors import ConfigError
 
 
@@ -20,6 +21,59 @@ def check_contradictions(config: object) -> None:
     for section in (config, *vars(config).values()):
         for check in CHECKS.get(type(section), ()):
             check(section)
+
+
+def _task(config: Config) -> None:
+    task, loss, monitor = config.data.task, config.model.loss, config.trainer.monitor
+    if loss not in ("auto", *LOSSES[task]):
+        message = f"model.loss={loss} does not fit data.task={task}"
+        raise ConfigError(message, key="model.loss", allowed=("auto", *LOSSES[task]))
+    check_loss_args(config.model, task)
+    metrics = tuple(f"val_{metric}" for metric in METRICS[task])
+    if monitor not in ("auto", *metrics):
+        message = f"trainer.monitor={monitor} is not measured with data.task={task}"
+        raise ConfigError(message, key="trainer.monitor", allowed=("auto", *metrics))
+    monitor = metrics[1] if monitor == "auto" else monitor
+    better, mode = better_direction(monitor), config.trainer.mode
+    if mode not in ("auto", better):
+        message = f"trainer.monitor={monitor} and trainer.mode={mode} contradict each other"
+        hint = f"type trainer.monitor={monitor} trainer.mode={better}"
+        raise ConfigError(message, key="trainer.mode", hint=hint)
+
+
+def _start(config: Config) -> None:
+    if config.resume is not None and config.init_from is not None:
+        message = f"resume={config.resume} and init_from={config.init_from} contradict each other"
+        hint = "resume goes on with a run; init_from starts a new one from its weights"
+        raise ConfigError(message, key="init_from", hint=hint)
+
+
+def _balance(config: Config) -> None:
+    weights = [name for name, value in config.model.loss_args.items() if value == "balanced"]
+    if config.data.balance and weights:
+        key = f"model.loss_args.{weights[0]}"
+        message = f"data.balance=true and {key}=balanced would balance the classes twice"
+        raise ConfigError(message, key=key, hint="drop one of the two")
+
+
+def _divided(config: Config) -> None:
+    """What needs the whole network on each device, and a strategy that divides it."""
+    strategy = config.trainer.strategy
+    if not strategy.startswith(("fsdp", "deepspeed")):
+        return
+    if config.trainer.ema_decay is not None:
+        message = f"trainer.ema_decay needs the whole network on a device; trainer.strategy={strategy} divides it"
+        raise ConfigError(message, key="trainer.ema_decay", hint="type trainer.ema_decay=null or trainer.strategy=ddp")
+    if config.model.optimizer == "muon":
+        message = f"model.optimizer=muon needs whole matrices on a device; trainer.strategy={strategy} divides them"
+        raise ConfigError(message, key="model.optimizer", hint="type model.optimizer=adamw or trainer.strategy=ddp")
+
+
+def _histograms(config: Config) -> None:
+    if config.tracker_histograms and config.tracker not in WITH_HISTOGRAMS:
+        message = f"tracker_histograms=true does not work with tracker={config.tracker}, which shows no histograms"
+        hint = f"type {' or '.join(f'tracker={name}' for name in WITH_HISTOGRAMS)}, or drop tracker_histograms"
+        raise ConfigError(message, key="tracker_histograms", hint=hint)
 
 
 def _own_network(model: ModelConfig) -> None:
@@ -32,8 +86,8 @@ def _own_network(model: ModelConfig) -> None:
 
 
 def _warmup(model: ModelConfig) -> None:
-    if model.scheduler == "warmup_cosine" and model.warmup_fraction >= 1:
-        message = "model.warmup_fraction=1 leaves no step for the cosine of model.scheduler=warmup_cosine"
+    if model.scheduler in ("warmup_cosine", "one_cycle") and model.warmup_fraction >= 1:
+        message = f"model.warmup_fraction=1 leaves no step for the way down of model.scheduler={model.scheduler}"
         raise ConfigError(message, key="model.warmup_fraction", allowed=("0 to below 1",))
 
 
@@ -47,7 +101,29 @@ def _data_source(data: DataConfig) -> None:
     if data.name == "image_folder" and data.path is None:
         message = "data.name=image_folder needs data.path, the folder that holds a folder for each class"
         raise ConfigError(message, key="data.path", hint="such as data=image_folder data.path=photos/")
+    if data.name == "image_table" and data.table is None:
+        message = "data.name=image_table needs data.table, a CSV of file names and targets"
+        raise ConfigError(message, key="data.table", hint="such as data=image_table data.table=photos/prices.csv")
     return None
+
+
+def _data_task(data: DataConfig) -> None:
+    if data.task != "classification" and data.target is None and data.name != "image_table":
+        message = f"data.task={data.task} does not fit data.name={data.name}, whose pictures have one class each"
+        raise ConfigError(
+            message, key="data.task", hint="a CSV can hold other targets: data=image_table data.table=FILE"
+        )
+    only = {"data.balance": data.balance, "data.class_shares": data.class_shares}
+    for key, value in only.items():
+        if value and data.task != "classification":
+            raise ConfigError(f"{key} needs classes, which data.task={data.task} has not", key=key, hint=f"drop {key}")
+    for name in ("mixup", "cutmix"):
+        if getattr(data.augment, name) and data.task == "regression":
+            message = f"data.augment.{name} blends classes, which data.task=regression has not"
+            raise ConfigError(message, key=f"data.augment.{name}", hint=f"type data.augment.{name}=0")
+    if data.augment.flip and data.augment.alternating_flip:
+        message = f"data.augment.flip={data.augment.flip} and data.augment.alternating_flip=true contradict each other"
+        raise ConfigError(message, key="data.augment.flip", hint="type data.augment.flip=0")
 
 
 def _normalisation(data: DataConfig) -> None:
@@ -97,12 +173,9 @@ def _shares(trainer: TrainerConfig) -> None:
             raise ConfigError(f"{name}={value} is neither a number of batches nor a share", key=name, allowed=allowed)
 
 
-def _monitor(trainer: TrainerConfig) -> None:
-    better = "min" if trainer.monitor == "val_loss" else "max"
-    if trainer.mode not in ("auto", better):
-        message = f"trainer.monitor={trainer.monitor} and trainer.mode={trainer.mode} contradict each other"
-        hint = f"type trainer.monitor={trainer.monitor} trainer.mode={better}"
-        raise ConfigError(message, key="trainer.mode", hint=hint)
+def better_direction(monitor: str) -> str:
+    """`max` or `min`: whether more or less of a monitored metric (`val_accuracy`) is better."""
+    return "min" if monitor.removeprefix("val_") in LESS_IS_BETTER else "max"
 
 
 def _early_stopping(trainer: TrainerConfig) -> None:
@@ -129,8 +202,9 @@ def _refuse_bad_target(key: str, target: str) -> None:
 
 
 CHECKS: dict[type, tuple[Callable[[Any], None], ...]] = {
-    ModelConfig: (_own_network, _warmup, check_optimizer_args),
-    DataConfig: (_data_source, _normalisation, _splits),
-    TrainerConfig: (_precision, _shares, _monitor, _early_stopping, check_lightning),
+    Config: (_task, _start, _balance, _divided, _histograms),
+    ModelConfig: (_own_network, _warmup, check_optimizer_args, check_scheduler_args),
+    DataConfig: (_data_source, _data_task, _normalisation, _splits),
+    TrainerConfig: (_precision, _shares, _early_stopping, check_lightning),
     PredictConfig: (_prediction_files,),
 }

@@ -7,9 +7,23 @@ from typing import Any
 
 from mlstack.config.keys import key
 
-LOSSES = ("cross_entropy",)
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULERS = ("constant", "cosine", "warmup_cosine")
+# The losses of each `data.task`; the first is what `auto` means.
+LOSSES = {
+    "classification": ("cross_entropy", "focal"),
+    "multilabel": ("bce",),
+    "regression": ("mse", "mae", "huber"),
+}
+OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
+SCHEDULERS = (
+    "constant",
+    "step",
+    "cosine",
+    "cosine_restarts",
+    "warmup_cosine",
+    "one_cycle",
+    "reduce_on_plateau",
+)
+CONVOLUTION_STARTS = ("default", "dirac")
 STEMS = ("auto", "small", "standard")
 
 
@@ -26,10 +40,31 @@ class ModelConfig:
     stem: str = key(
         "auto", "First layers of a ResNet; auto = small (3×3, stride 1, no max-pool) up to 64 pixels", choices=STEMS
     )
-    loss: str = key("cross_entropy", "Loss", choices=LOSSES)
+    dropout: float | None = key(
+        None,
+        "Chance of dropping a value, in each dropout layer or else before the last layer; null = as built",
+        minimum=0,
+        maximum=0.95,
+    )
+    conv_init: str = key(
+        "default", "How convolutions start; dirac = as the identity where they can", choices=CONVOLUTION_STARTS
+    )
+    whitening: bool = key(False, "A first layer that whitens patches of the training images, and does not learn")
+    test_time_flip: bool = key(False, "Answer with the mean for a picture and its mirror image, when not training")
+    loss: str = key(
+        "auto",
+        "Loss; auto = cross_entropy, bce or mse, as data.task asks",
+        choices=("auto", *(loss for losses in LOSSES.values() for loss in losses)),
+    )
+    loss_args: dict[str, Any] = key({}, "Further arguments for the loss: label_smoothing, class_weights, gamma, …")
     optimizer: str = key("adamw", "Optimizer", choices=OPTIMIZERS)
     optimizer_args: dict[str, Any] = key({}, "Further arguments for the optimizer, such as momentum, nesterov, betas")
     learning_rate: float = key(1e-3, "Peak learning rate", unit="per optimizer step", above=0)
-    weight_decay: float = key(0.01, "Weight decay", minimum=0)
+    weight_decay: float = key(0.01, "Weight decay (L2; with adamw and muon decoupled)", minimum=0)
+    decay_norm_and_bias: bool = key(False, "Let weight decay shrink norm layers and biases too")
+    l1: float = key(0.0, "Weight of an L1 penalty on what weight decay shrinks", minimum=0)
     scheduler: str = key("warmup_cosine", "Learning-rate schedule, by optimizer step", choices=SCHEDULERS)
-    warmup_fraction: float = key(0.05, "Share of the steps that warmup_cosine takes to its peak", minimum=0, maximum=1)
+    warmup_fraction: float = key(
+        0.05, "Share of the steps that warmup_cosine and one_cycle take to the peak", minimum=0, maximum=1
+    )
+    scheduler_args: dict[str, Any] = key({}, "Further arguments for the schedule: every, gamma, cycles, patience, …")

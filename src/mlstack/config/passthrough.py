@@ -1,15 +1,16 @@
-"""Keys that go on to somebody else's function (`model.optimizer_args`, `trainer.lightning`), checked by name.
+"""Keys that go on to a function (`model.optimizer_args`, `trainer.lightning`), checked by name and value.
 
 A misspelt one would otherwise end in a TypeError of torch or Lightning, seconds later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from mlstack.config.model import ModelConfig
+from mlstack.config.argument_rules import EITHER_OR, LOSS_RULES, OPTIMIZER_RULES, SCHEDULER_RULES, Rule
+from mlstack.config.model import LOSSES, ModelConfig
 from mlstack.config.trainer import TrainerConfig
 from mlstack.errors import ConfigError
 
@@ -30,7 +31,6 @@ LIGHTNING_ARGUMENTS = (
     "num_sanity_val_steps",
     "overfit_batches",
     "profiler",
-    "val_check_interval",
 )
 OURS_FOR_LIGHTNING = {
     "callbacks": "trainer.early_stopping_patience",
@@ -39,57 +39,55 @@ OURS_FOR_LIGHTNING = {
     "enable_progress_bar": "trainer.progress_bar",
     "logger": "tracker",
     "plugins": "trainer.strategy",
+    "val_check_interval": "trainer.check_val_every_n_epoch",
 }
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_share(value: Any) -> bool:
-    """A number from 0 up to, and without, 1."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
-
-
-def _are_betas(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_share(beta) for beta in value)
-
-
-Rule = tuple[Callable[[Any], bool], str]  # whether a value is right, and what is right in words
-SGD_RULES: dict[str, Rule] = {
-    "momentum": (_is_share, "a number from 0 to below 1"),
-    "dampening": (_is_share, "a number from 0 to below 1"),
-    "nesterov": (_is_flag, "true or false"),
-}
-ADAM_RULES: dict[str, Rule] = {
-    "betas": (_are_betas, "two numbers from 0 to below 1: 'model.optimizer_args.betas=[0.9,0.999]'"),
-    "eps": (_is_positive, "a number > 0"),
-    "amsgrad": (_is_flag, "true or false"),
-}
-OPTIMIZER_RULES = {"sgd": SGD_RULES, "adam": ADAM_RULES, "adamw": ADAM_RULES}
 
 
 def check_optimizer_args(model: ModelConfig) -> None:
     """Raises ConfigError for an argument that the optimizer lacks, or a value that it refuses."""
-    rules = OPTIMIZER_RULES[model.optimizer]
-    for name, value in model.optimizer_args.items():
-        key = f"model.optimizer_args.{name}"
-        if name not in rules:
-            others = [other for other, known in OPTIMIZER_RULES.items() if name in known]
-            hint = f"model.optimizer={others[0]} has it; ~{key} drops it" if others else _did_you_mean(name, rules)
-            message = f"{key} is not an argument of model.optimizer={model.optimizer}"
-            raise ConfigError(message, key=key, allowed=tuple(rules), hint=hint)
-        is_right, words = rules[name]
-        if not is_right(value):
-            raise ConfigError(f"{key}={value} is not allowed", key=key, allowed=(words,))
+    _check("optimizer", model.optimizer, model.optimizer_args, rules=OPTIMIZER_RULES)
     args = model.optimizer_args
-    if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
+    if args.get("nesterov") and (not args.get("momentum", model.optimizer == "muon") or args.get("dampening")):
         message = "model.optimizer_args.nesterov=true needs model.optimizer_args.momentum above 0, and no dampening"
         raise ConfigError(message, key="model.optimizer_args.nesterov", hint="add model.optimizer_args.momentum=0.9")
+
+
+def check_loss_args(model: ModelConfig, task: str | None = None) -> None:
+    """Raises ConfigError for an argument that the loss lacks, or a value that it refuses.
+
+    Args:
+        model: The `model` settings.
+        task: `data.task`, which says what `model.loss=auto` means. Without it, the arguments of whatever `auto` may
+            mean are allowed.
+    """
+    rules = dict(LOSS_RULES)
+    defaults = [losses[0] for name, losses in LOSSES.items() if task in (None, name)]
+    rules["auto"] = {argument: rule for loss in defaults for argument, rule in LOSS_RULES[loss].items()}
+    _check("loss", model.loss, model.loss_args, rules=rules)
+
+
+def check_scheduler_args(model: ModelConfig) -> None:
+    """Raises ConfigError for an argument that the schedule lacks, a value that it refuses, or two that clash."""
+    _check("scheduler", model.scheduler, model.scheduler_args, rules=SCHEDULER_RULES)
+    one, other = EITHER_OR.get(model.scheduler, ("", ""))
+    if one in model.scheduler_args and other in model.scheduler_args:
+        keys = [f"model.scheduler_args.{name}" for name in (one, other)]
+        raise ConfigError(f"{' and '.join(keys)} contradict each other", key=keys[1], hint=f"~{keys[1]} drops one")
+
+
+def _check(kind: str, choice: str, args: dict[str, Any], *, rules: dict[str, dict[str, Rule]]) -> None:
+    """Every name and value of `model.<kind>_args` against the rules of `model.<kind>`."""
+    known = rules[choice]
+    for name, value in args.items():
+        key = f"model.{kind}_args.{name}"
+        if name not in known:
+            others = [other for other, arguments in rules.items() if name in arguments and other != "auto"]
+            hint = f"model.{kind}={others[0]} has it; ~{key} drops it" if others else _did_you_mean(name, known)
+            message = f"{key} is not an argument of model.{kind}={choice}"
+            raise ConfigError(message, key=key, allowed=tuple(known), hint=hint or f"~{key} drops it")
+        is_right, words = known[name]
+        if not is_right(value):
+            raise ConfigError(f"{key}={value} is not allowed", key=key, allowed=(words,))
 
 
 def check_lightning(trainer: TrainerConfig) -> None:

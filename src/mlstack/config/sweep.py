@@ -5,16 +5,26 @@ Frameworks leave global state behind, and a run that dies must not take the othe
 
 from __future__ import annotations
 
+import importlib
+import os
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from mlstack.config.compose import compose, expand_sweep
 from mlstack.config.flags import Arguments
+from mlstack.errors import ConfigError
 
 SOME_FAILED = 1
 TERMINATED = 143  # 128 + SIGTERM, as shells count
+RUN_RECORD_VARIABLE = "MLSTACK_RUN_RECORD"  # names a file to which a job that trains appends its run folder
+COMPARISON = "mlstack.commands.compare_runs:compare_sweep"  # imported last: it needs matplotlib
 
 
 def run_sweep(arguments: Arguments, schema: type, config_name: str) -> int:
@@ -23,23 +33,33 @@ def run_sweep(arguments: Arguments, schema: type, config_name: str) -> int:
     Raises:
         ConfigError: Before any job is started, when one of them is misconfigured.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ConfigError(
+            "--multirun does not work under torchrun, which would start each job once for every process",
+            hint="type the sweep without torchrun; several devices for each job: trainer.devices=N",
+        )
     dirs = arguments.config_dirs
     jobs = expand_sweep(schema, arguments.overrides, config_name=config_name, config_dirs=dirs)
-    for job in jobs:
-        compose(schema, job, config_name=config_name, config_dirs=dirs)
+    configs: list[Any] = [compose(schema, job, config_name=config_name, config_dirs=dirs) for job in jobs]
     flags = [f"--config-dir={folder}" for folder in dirs]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
     statuses = []
-    for number, job in enumerate(jobs, start=1):
-        print(f"[{number}/{len(jobs)}] {' '.join(job)}", flush=True)
-        statuses.append(_run_job([sys.executable, sys.argv[0], *flags, *job]))
+    with tempfile.TemporaryDirectory(prefix="mlstack_sweep_") as folder:
+        record = Path(folder) / "runs.txt"
+        for number, job in enumerate(jobs, start=1):
+            print(f"[{number}/{len(jobs)}] {' '.join(job)}", flush=True)
+            statuses.append(_run_job([sys.executable, sys.argv[0], *flags, *job], record))
+        runs = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
     _print_summary(jobs, statuses)
+    if runs:
+        _compare(runs, Path(getattr(configs[0], "output_dir", "outputs")).expanduser() / "sweeps" / name)
     return SOME_FAILED if any(statuses) else 0
 
 
-def _run_job(command: Sequence[str]) -> int:
+def _run_job(command: Sequence[str], record: Path) -> int:
     """Run one job to its end, and never leave it behind: after Ctrl-C it may still be writing its last checkpoint."""
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env={**os.environ, RUN_RECORD_VARIABLE: str(record)})
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -56,3 +76,8 @@ def _print_summary(jobs: Sequence[Sequence[str]], statuses: Sequence[int]) -> No
     print(f"{len(jobs)} jobs: {len(jobs) - failed} ok, {failed} failed")
     for number, (job, status) in enumerate(zip(jobs, statuses, strict=True), start=1):
         print(f"  [{number}/{len(jobs)}] {'ok' if status == 0 else f'failed, exit status {status}'}: {' '.join(job)}")
+
+
+def _compare(runs: Sequence[str], folder: Path) -> None:
+    module, _, function = COMPARISON.partition(":")
+    getattr(importlib.import_module(module), function)(runs, str(folder))

@@ -25,8 +25,23 @@ STRATEGIES = (  # Lightning's own names, without fork and spawn: each process st
 PRECISIONS = ("32", "bf16", "16", "64")
 CLIPPING = ("norm", "value")
 MODES = ("auto", "max", "min")
-METRICS = ("loss", "accuracy", "top5_accuracy", "precision", "recall", "f1", "roc_auc")  # of val and of test
-MONITORS = tuple(f"val_{metric}" for metric in METRICS)
+# What is measured on val and on test, for each `data.task`; the second is what `trainer.monitor=auto` watches.
+METRICS = {
+    "classification": (
+        "loss",
+        "accuracy",
+        "top5_accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "roc_auc",
+        "calibration_error",
+    ),
+    "multilabel": ("loss", "f1", "precision", "recall", "exact_match", "roc_auc", "average_precision"),
+    "regression": ("loss", "mae", "rmse", "r2"),
+}
+LESS_IS_BETTER = ("loss", "calibration_error", "mae", "rmse")
+MONITORS = tuple(dict.fromkeys(f"val_{metric}" for metrics in METRICS.values() for metric in metrics))
 PRECISION_ALIASES = {
     "32-true": "32",
     "bf16-mixed": "bf16",
@@ -58,12 +73,26 @@ class TrainerConfig:
     steps_per_execution: int = key(
         1, "Optimizer steps between two turns of the loop (callbacks, progress bar)", unit="optimizer steps", minimum=1
     )
+    ema_decay: float | None = key(
+        None,
+        "Validate and keep a moving average of the weights with this decay (0.999); null = don't",
+        above=0,
+        maximum=0.999999,
+    )
+    scale_learning_rate: bool = key(False, "Multiply the learning rate by the number of devices")
     gradient_clip_val: float | None = key(None, "Clip gradients to this; null = don't", above=0)
     gradient_clip_algorithm: str = key("norm", "What is clipped: the norm of all, or each value", choices=CLIPPING)
     log_every_n_steps: int = key(50, "Steps between two values of the training loss", unit="optimizer steps", minimum=1)
     check_val_every_n_epoch: int = key(1, "Validate every so many epochs", unit="epochs", minimum=1)
-    monitor: str = key("val_accuracy", "Metric that finds the best checkpoint and stops early", choices=MONITORS)
-    mode: str = key("auto", "Whether more (max) or less (min) of it is better; auto = min for a loss", choices=MODES)
+    monitor: str = key(
+        "auto",
+        "Metric that finds the best checkpoint and stops early; auto = val_accuracy, val_f1 or val_mae, by data.task",
+        choices=("auto", *MONITORS),
+    )
+    mode: str = key("auto", "Whether more (max) or less (min) of it is better; auto = as the metric is", choices=MODES)
+    checkpoint_every_n_steps: int | None = key(
+        500, "Checkpoint also within an epoch; null = only at its end", unit="optimizer steps", minimum=1
+    )
     save_top_k: int = key(3, "Best checkpoints to keep", minimum=1)
     early_stopping_patience: int | None = key(
         None, "Stop after so many validations without improvement; null = never", unit="validations", minimum=1

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mlstack.datasets.augment import (
+    alternating,
     centre_crop,
     color_jitter,
     crop_boxes,
@@ -142,3 +143,20 @@ def sample(picture: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     upper = picture[top, left] * (1 - across) + picture[top, right] * across
     lower = picture[bottom, left] * (1 - across) + picture[bottom, right] * across
     return upper * (1 - down) + lower * down
+
+
+def test_alternating_flip_mirrors_every_picture_in_every_second_epoch() -> None:
+    indices = np.arange(10_000)
+    epochs = np.array([alternating(7, epoch, indices) for epoch in range(4)])
+    assert abs(epochs[0].mean() - 0.5) < 0.02
+    assert np.array_equal(epochs[0], ~epochs[1])
+    assert np.array_equal(epochs[0], epochs[2]) and np.array_equal(epochs[1], epochs[3])
+
+
+def test_alternating_flip_depends_on_seed_and_index_alone() -> None:
+    some = np.array([4_000_000_000, 3, 3, 17, 2])
+    whole = alternating(7, 0, np.arange(100))
+    assert np.array_equal(alternating(7, 0, some)[1:], whole[some[1:]])
+    assert not np.array_equal(whole, alternating(8, 0, np.arange(100)))
+    neighbours = alternating(7, 0, np.arange(10_001))
+    assert abs((neighbours[1:] == neighbours[:-1]).mean() - 0.5) < 0.02

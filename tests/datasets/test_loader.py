@@ -68,6 +68,40 @@ def test_the_last_two_batches_share_what_is_left_evenly() -> None:
     assert sizes == [8, 8, 8, 5, 4]
 
 
+@pytest.mark.parametrize(("count", "world_size"), [(33, 1), (50, 3), (25, 2), (5, 2)])
+def test_the_size_of_a_global_batch_is_the_sum_over_its_ranks(count: int, world_size: int) -> None:
+    ranks = [loader(count, augment=None, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for step in range(len(ranks[0])):
+        together = sum(len(rank.batch(0, step).labels) for rank in ranks)
+        assert {rank.global_size(step) for rank in ranks} == {together}
+    with pytest.raises(IndexError):
+        ranks[0].global_size(len(ranks[0]))
+
+
+def test_alternating_flip_shows_both_sides_of_every_picture_in_two_epochs() -> None:
+    mirrored = loader(augment=AugmentConfig(alternating_flip=True))
+    turned: list[np.ndarray] = []
+    for epoch in (0, 1):
+        sides = np.zeros(50, bool)
+        for step in range(len(mirrored)):
+            batch = mirrored.batch(epoch, step)
+            plain = mirrored.split.images.read(batch.indices)
+            sides[batch.indices] = np.any(batch.images != plain, axis=(1, 2, 3))
+            assert np.array_equal(
+                np.where(sides[batch.indices, None, None, None], plain[:, :, ::-1], plain), batch.images
+            )
+        turned.append(sides)
+    assert np.array_equal(turned[0], ~turned[1])
+    assert 10 < turned[0].sum() < 40
+
+
+def test_numbers_as_labels_pass_through() -> None:
+    prices = np.linspace(0, 1, 40, dtype=np.float32).reshape(20, 2)
+    split = Split(make_split(20).images, prices, [""] * 20)
+    batch = BatchLoader(split, batch_size=8, image_size=12, shuffle=True, augment=EVERYTHING).batch(0, 0)
+    assert np.array_equal(batch.labels, prices[batch.indices]) and batch.labels.dtype == np.float32
+
+
 def test_without_shuffle_the_order_is_that_of_the_split() -> None:
     plain = loader(20, shuffle=False, augment=None)
     indices = np.concatenate([plain.batch(5, step).indices for step in range(len(plain))])

@@ -24,6 +24,7 @@ LOCATORS = {  # the sets that can be fetched; each function returns the folder w
 NOTHING_TO_FETCH = {
     "digits": "digits are embedded in scikit-learn: nothing to download",
     "image_folder": "image_folder reads your own images: nothing to download",
+    "image_table": "image_table reads your own images: nothing to download",
 }
 
 

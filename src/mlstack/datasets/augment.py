@@ -1,7 +1,7 @@
 """Random changes to whole batches of uint8 pictures; each picture has its own draw.
 
-The order is resized crop, rotation, crop, flip, colour jitter, erasing. With every strength at 0 the result is exactly
-what evaluation sees: the centre.
+The order is resized crop, rotation, crop, flip, colour jitter, erasing; blending comes after (`mixing.py`). With every
+strength at 0 the result is exactly what evaluation sees: the centre.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def augment(
         pictures = centre_crop(pictures, size)
     if config.flip:
         pictures = flip(pictures, numbers.uniform(draws.FLIP, 1)[:, 0] < config.flip)
+    if config.alternating_flip:
+        pictures = flip(pictures, alternating(numbers.seed, numbers.epoch, indices))
     if config.color_jitter:
         pictures = color_jitter(pictures, numbers.uniform(draws.COLOR_JITTER, 3), strength=config.color_jitter)
     if config.erasing:
@@ -103,6 +105,14 @@ def flip(pictures: Pictures, chosen: NDArray[np.bool_]) -> Pictures:
         mirrored[..., channel] = source[:, :, ::-1, channel]
     pictures[chosen] = mirrored
     return pictures
+
+
+def alternating(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pictures an epoch mirrors, bool [batch]: half of them in the first one, then each in every second one.
+
+    Two epochs in a row show both sides of every picture (https://arxiv.org/abs/2404.00498, section 3.6).
+    """
+    return draws.coins(seed, draws.ALTERNATING_FLIP, indices) ^ (epoch % 2 == 1)
 
 
 def resized_crop(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from PIL import Image
 from mlstack.config.data import DataConfig
 from mlstack.datasets.base import Dataset, Split
 from mlstack.datasets.images import ArrayImages
+from mlstack.datasets.labels import checked_labels, target_statistics
 from mlstack.errors import ConfigError, DataError
 
 CHUNK = 1024  # pictures at a time where floats are made of them
@@ -20,32 +23,37 @@ LUMA = np.array([299, 587, 114], np.uint32)  # ITU-R BT.601, thousandths
 
 def dataset_from_arrays(
     config: DataConfig,
-    parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]],
+    parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[Any]]],
     *,
     name: str,
     classes: Sequence[str],
+    task: str = "classification",
 ) -> Dataset:
     """A data set that fits into memory.
 
     Args:
         config: Image size, channels, mean, std and classes that it gives are used, the others follow from the data.
-        parts: For `train`, `val` and `test`: uint8 [n, side, side, channel] and int64 [n].
+        parts: For `train`, `val` and `test`: pictures uint8 [n, side, side, channel], and labels by the task. Whole
+            numbers [n] are classes; 0 or 1 [n, label] is multilabel; finite numbers [n, target] are a regression.
         name: What the set is called.
-        classes: A name for each label.
+        classes: A name for each class, label or target.
+        task: `classification`, `multilabel` or `regression`.
 
     Raises:
         ConfigError: A setting that does not fit the data.
-        DataError: Labels outside the classes, or an empty split.
+        DataError: An empty split, more pictures than labels or fewer, or labels that do not fit the task.
     """
     names = class_names(config, classes)
     channels = wanted_channels(config, default=next(iter(parts.values()))[0].shape[3])
     splits: dict[str, Split] = {}
-    for part, (pictures, labels) in parts.items():
-        check_labels(part, labels, names)
+    for part, (pictures, raw) in parts.items():
+        labels = checked_labels(part, raw, names, task=task)
+        if len(pictures) != len(labels):
+            raise DataError(f"the {part} split has {len(pictures)} images and {len(labels)} labels")
         fitted = _resize(_recolour(pictures, channels), config.image_size)
         splits[part] = Split(ArrayImages(fitted), labels, [f"{part}/{index}" for index in range(len(labels))])
     mean, std = statistics(config, splits["train"], sample=None)
-    return Dataset(
+    dataset = Dataset(
         name=name,
         classes=names,
         image_size=splits["train"].images.side,
@@ -54,7 +62,17 @@ def dataset_from_arrays(
         std=std,
         splits=splits,
         fingerprint=_fingerprint(parts, names),
+        task=task,
     )
+    return with_target_statistics(config, dataset)
+
+
+def with_target_statistics(config: DataConfig, dataset: Dataset) -> Dataset:
+    """The same data set; one of a regression with its targets' mean and standard deviation."""
+    if dataset.task != "regression":
+        return dataset
+    mean, std = target_statistics(config, dataset.splits["train"].labels)
+    return dataclasses.replace(dataset, target_mean=mean, target_std=std)
 
 
 def class_names(config: DataConfig, found: Sequence[str]) -> tuple[str, ...]:
@@ -80,15 +98,6 @@ def wanted_channels(config: DataConfig, *, default: int) -> int:
             allowed=("1 (grey)", "3 (colour)"),
         )
     return channels
-
-
-def check_labels(part: str, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """DataError where a split is empty or a label names no class."""
-    if len(labels) == 0:
-        raise DataError(f"the {part} split has no images")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= len(classes):
-        raise DataError(f"the {part} split has labels from {low} to {high}, but there are {len(classes)} classes")
 
 
 def statistics(config: DataConfig, train: Split, *, sample: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -154,7 +163,7 @@ def _resize(pictures: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
     return resized
 
 
-def _fingerprint(parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]], classes: Sequence[str]) -> str:
+def _fingerprint(parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[Any]]], classes: Sequence[str]) -> str:
     """sha256 over the class names and, split by split, every pixel and every label as they were read."""
     digest = hashlib.sha256(repr(tuple(classes)).encode())
     for part, (pictures, labels) in parts.items():

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from mlstack.config.data import DataConfig
 from mlstack.datasets.base import Dataset
+from mlstack.datasets.shares import with_class_shares
 from mlstack.errors import ConfigError
 
 # name → module:function. A reader is imported only when it is asked for.
@@ -18,6 +19,7 @@ READERS = {
     "cifar100": "mlstack.datasets.cifar:load",
     "imagenet": "mlstack.datasets.imagenet:load",
     "image_folder": "mlstack.datasets.image_folder:load",
+    "image_table": "mlstack.datasets.image_table:load",
 }
 DATASETS = tuple(READERS)
 
@@ -26,6 +28,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     """The data set that `config.target`, or else `config.name`, asks for.
 
     Image size, channels, mean, standard deviation and class names follow from the data unless the config gives them.
+    `data.class_shares` thins the training images of any of them.
 
     Raises:
         ConfigError: Unknown name or target, or a setting that contradicts the data.
@@ -35,8 +38,8 @@ def load_dataset(config: DataConfig) -> Dataset:
     if config.target:
         from mlstack.datasets.custom import load_custom
 
-        return load_custom(config)
-    return _reader(config.name)(config)
+        return with_class_shares(load_custom(config), config)
+    return with_class_shares(_reader(config.name)(config), config)
 
 
 def _reader(name: str) -> Callable[[DataConfig], Dataset]:

@@ -18,4 +18,6 @@ def with_derived(config: DataConfig, dataset: Dataset) -> DataConfig:
         channels=dataset.channels,
         mean=list(dataset.mean),
         std=list(dataset.std),
+        target_mean=list(dataset.target_mean) if dataset.target_mean else config.target_mean,
+        target_std=list(dataset.target_std) if dataset.target_std else config.target_std,
     )

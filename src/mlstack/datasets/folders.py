@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mlstack.datasets.base import Labels
 from mlstack.datasets.inspect_file import Look, look
 from mlstack.datasets.places import check_folder
 from mlstack.errors import DataError
@@ -56,19 +57,21 @@ class Found:
 
     Attributes:
         root: The folder.
-        classes: Names of the class folders, in the order of their labels.
+        classes: Names of the class folders, in the order of their labels; or of a table's classes, labels or targets.
         names: Paths of the images relative to `root`, with `/`.
-        labels: int64 [n].
+        labels: int64 [n]; float32 [n, label or target] of a table of such.
         positions: For each split that the folder has by itself: int64 positions in `names`.
         looks: What a look at each file showed; empty where none was taken.
+        task: What is learnt.
     """
 
     root: Path
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: Labels
     positions: dict[str, NDArray[np.int64]]
     looks: Sequence[Look]
+    task: str = "classification"
 
     def fingerprint(self) -> str:
         """sha256 over class names, file names, sizes, and the first and last 4 KiB of each file.
@@ -117,7 +120,7 @@ def scan(root: Path, *, verify: bool) -> Found:
             names += images
             labels += [label] * len(images)
         positions[part or "train"] = np.arange(start, len(names))
-    looks = _look_at(root, names, problems) if verify else ()
+    looks = look_at(root, names, problems) if verify else ()
     problems.refuse(root, strangers)
     for kind, strange in strangers.items():
         LOG.warning("%s: %s", root, summary(kind, strange))
@@ -172,7 +175,8 @@ def _images(root: Path, folder: Path, problems: Problems, strangers: dict[str, l
     return found
 
 
-def _look_at(root: Path, names: Iterable[str], problems: Problems) -> list[Look]:
+def look_at(root: Path, names: Sequence[str], problems: Problems) -> list[Look]:
+    """A look at both ends of every file; what is corrupt is added to `problems`."""
     with ThreadPoolExecutor() as pool:
         looks = list(pool.map(lambda name: look(root / name), names))
     for name, seen in zip(names, looks, strict=True):

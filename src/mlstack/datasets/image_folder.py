@@ -7,7 +7,7 @@ import statistics as averages
 
 from mlstack.config.data import DataConfig
 from mlstack.datasets.base import Dataset, Split
-from mlstack.datasets.build import class_names, statistics, wanted_channels
+from mlstack.datasets.build import class_names, statistics, wanted_channels, with_target_statistics
 from mlstack.datasets.cache import decoded_cache
 from mlstack.datasets.decode import decoded_side
 from mlstack.datasets.folders import LAYOUT_HINT, Found, scan
@@ -21,12 +21,16 @@ SAMPLE = 500  # pictures whose mean and standard deviation stand for all
 
 
 def load(config: DataConfig) -> Dataset:
-    """The folder `data.path`: image size and channels follow from the pictures (at most 224; grey if all are)."""
+    """The folder `data.path`: image size and channels follow from the pictures."""
     if config.path is None:
         raise ConfigError(
             "data=image_folder needs data.path, the folder with your images", key="data.path", hint=LAYOUT_HINT
         )
-    found = scan(data_folder(config), verify=True)
+    return dataset_from_looks(config, scan(data_folder(config), verify=True))
+
+
+def dataset_from_looks(config: DataConfig, found: Found) -> Dataset:
+    """A data set of image files that were looked at: as large as half of them are, 224 at most; grey if all are."""
     shorter = int(averages.median(seen.shorter for seen in found.looks))
     channels = 1 if all(seen.grey for seen in found.looks) else 3
     return dataset_from_folder(config, found, image_size=min(USUAL_SIZE, max(1, shorter)), channels=channels)
@@ -69,7 +73,9 @@ def dataset_from_folder(config: DataConfig, found: Found, *, image_size: int, ch
         files = FileImages(found.root, names, side=side, channels=channels, resize=config.resize)
         splits[part] = Split(MappedImages(cache, where) if cache else files, found.labels[where], names)
     mean, std = statistics(config, splits["train"], sample=SAMPLE)
-    return Dataset(config.name, classes, size, channels, mean, std, splits, _fingerprint(found, splits))
+    fingerprint = _fingerprint(found, splits)
+    dataset = Dataset(config.name, classes, size, channels, mean, std, splits, fingerprint, task=found.task)
+    return with_target_statistics(config, dataset)
 
 
 def _fingerprint(found: Found, splits: dict[str, Split]) -> str:

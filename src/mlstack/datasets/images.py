@@ -1,4 +1,4 @@
-"""The three places where pictures lie: in memory, in image files, in a file of decoded pictures."""
+"""The three places where pictures lie: in memory, in image files, in a file of decoded pictures; and some of them."""
 
 from __future__ import annotations
 
@@ -101,6 +101,36 @@ class MappedImages:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._map()
+
+
+class PickedImages:
+    """Some of other pictures, which stay where they are.
+
+    Args:
+        images: The others.
+        rows: int64 [m], which of them.
+    """
+
+    def __init__(self, images: Images, rows: NDArray[np.int64]) -> None:
+        self.images = images
+        self.rows = rows
+        self.side = images.side
+        self.channels = images.channels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The pictures at `indices`: uint8 [batch, side, side, channel]."""
+        return self.images.read(self.rows[indices])
+
+
+def pick(images: Images, rows: NDArray[np.int64]) -> Images:
+    """The pictures at `rows` (int64 [m]); files stay files, whose windows can be decoded by themselves."""
+    if isinstance(images, FileImages):
+        names = [images.names[row] for row in rows]
+        return FileImages(images.root, names, side=images.side, channels=images.channels, resize=images.resize)
+    return PickedImages(images, rows)
 
 
 def read_windows(images: Images, indices: NDArray[np.int64], windows: Sequence[Window]) -> Iterator[NDArray[np.uint8]]:

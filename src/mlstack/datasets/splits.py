@@ -1,17 +1,18 @@
-"""Stratified splits: each class is divided by itself, so that every part has the same mix of classes."""
+"""Splits by a seed: each class is divided by itself, so that every part has the same mix of classes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlstack.datasets.base import Labels
 from mlstack.errors import DataError
 
 TEST_STREAM, VAL_STREAM = 1, 2  # keys of the random streams: independent of each other and of training's
 
 
 def stratified(
-    labels: NDArray[np.int64], *, fraction: float, seed: int, stream: int
+    labels: Labels, *, fraction: float, seed: int, stream: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide positions into a part to keep and a part to hold out.
 
@@ -47,17 +48,17 @@ def stratified(
 
 def fill_splits(
     positions: dict[str, NDArray[np.int64]],
-    labels: NDArray[np.int64],
+    labels: Labels,
     *,
     test_fraction: float,
     val_fraction: float,
     seed: int,
 ) -> dict[str, NDArray[np.int64]]:
-    """Take a missing `test`, then a missing `val`, out of `train`.
+    """Take a missing `test`, then a missing `val`, out of `train`: class by class where there are classes.
 
     Args:
         positions: int64 positions of each split that the set has by itself; `train` must be there.
-        labels: int64 [n], of all positions.
+        labels: int64 [n], of all positions; or float32 [n, label or target].
         test_fraction: Share of the training images that becomes the test split.
         val_fraction: Share of what is left that becomes the validation split.
         seed: `data.split_seed`.
@@ -66,6 +67,7 @@ def fill_splits(
     for name, fraction, stream in (("test", test_fraction, TEST_STREAM), ("val", val_fraction, VAL_STREAM)):
         if name not in parts:
             train = parts["train"]
-            kept, held = stratified(labels[train], fraction=fraction, seed=seed, stream=stream)
+            classes = labels[train] if labels.ndim == 1 else np.zeros(len(train), np.int64)
+            kept, held = stratified(classes, fraction=fraction, seed=seed, stream=stream)
             parts["train"], parts[name] = train[kept], train[held]
     return {name: parts[name] for name in ("train", "val", "test")}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_the_csv_says_what_the_network_says(trained: RunFolder, photos: Path, tm
     config = trained.read_config()
     source = PictureFiles(files, config.data, batch_size=5)
     answers = create_engine("lightning").predict(config, source, run=trained)
-    for row, likeliest, probabilities in zip(rows, answers.predicted, answers.probabilities, strict=True):
+    for row, likeliest, probabilities in zip(rows, answers.predicted, answers.outputs, strict=True):
         assert row["class"] == str(likeliest)
         assert float(row["confidence"]) == pytest.approx(float(probabilities.max()), abs=1e-5)
         assert float(row["confidence"]) >= float(row["confidence_2"]) >= float(row["confidence_3"])
@@ -142,6 +143,50 @@ def test_an_output_inside_a_file_is_refused_before_the_work_is_done(
     with pytest.raises(OutputError, match="can't be written"):
         ask(trained, tmp_path, photos, **settings)
     assert not (tmp_path / "out").exists()
+
+
+def half_bright(folder: Path) -> Path:
+    """Two pictures: dark on the left and bright on the right, and the other way round."""
+    folder.mkdir()
+    pixels = np.repeat(np.array([[20] * 4 + [235] * 4], np.uint8), 8, axis=0)
+    Image.fromarray(pixels).save(folder / "right.png")
+    Image.fromarray(pixels[:, ::-1].copy()).save(folder / "left.png")
+    return folder
+
+
+def test_several_labels_are_told_of_new_pictures(
+    table_run: Callable[[str], RunFolder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = table_run("multilabel")
+    capsys.readouterr()
+    table = ask(run, tmp_path, half_bright(tmp_path / "photos"))
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "labels", "left", "right side"]
+    assert [(Path(row["file"]).name, row["labels"]) for row in rows] == [
+        ("left.png", "left"),
+        ("right.png", "right side"),
+    ]
+    assert float(rows[0]["left"]) > 0.5 > float(rows[0]["right side"])
+    assert table.with_suffix(".png").is_file()
+    assert f"left  {tmp_path / 'photos' / 'left.png'}" in capsys.readouterr().out
+
+
+def test_numbers_are_told_of_new_pictures_in_their_own_units(
+    table_run: Callable[[str], RunFolder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = table_run("regression")
+    capsys.readouterr()
+    photos = half_bright(tmp_path / "photos")
+    table = ask(run, tmp_path, photos)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "left in thousands", "right"]
+    assert float(rows[0]["left in thousands"]) == pytest.approx(235_000, abs=60_000)
+    assert float(rows[1]["right"]) == pytest.approx(235, abs=60)
+    assert "left in thousands" in capsys.readouterr().out
+    values = json.loads(ask(run, tmp_path, photos, output="predictions.json").read_text())[1]["values"]
+    assert values["right"] == pytest.approx(float(rows[1]["right"]), rel=1e-5)
 
 
 def test_a_run_that_was_moved_still_predicts(trained: RunFolder, photos: Path, tmp_path: Path) -> None:

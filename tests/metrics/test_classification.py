@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score,
 from mlstack.errors import DataError
 from mlstack.metrics import classification_metrics
 
-KEYS = ["accuracy", "top5_accuracy", "precision", "recall", "f1", "roc_auc", "loss"]
+KEYS = ["loss", "accuracy", "top5_accuracy", "precision", "recall", "f1", "roc_auc", "calibration_error"]
 
 
 def test_three_pictures_worked_out_by_hand() -> None:
@@ -24,6 +24,8 @@ def test_three_pictures_worked_out_by_hand() -> None:
     assert metrics["f1"] == pytest.approx(2 / 3)
     assert metrics["roc_auc"] == 1.0
     assert metrics["loss"] == pytest.approx(-(math.log(0.8) + math.log(0.4) + math.log(0.7)) / 3)
+    # 0.8 right, 0.6 wrong, 0.7 right: each alone in its bin.
+    assert metrics["calibration_error"] == pytest.approx((0.2 + 0.6 + 0.3) / 3)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -47,7 +49,8 @@ def test_all_figures_agree_with_scikit_learn(num_classes: int, occurring: int, d
 
 def test_a_single_picture_is_scored_and_has_no_area() -> None:
     metrics = classification_metrics(np.array([[0.1, 0.9, 0.0]]), np.array([1]))
-    assert metrics == {**dict.fromkeys(KEYS, 1.0), "roc_auc": None, "loss": pytest.approx(-math.log(0.9))}
+    unlike = {"roc_auc": None, "loss": pytest.approx(-math.log(0.9)), "calibration_error": pytest.approx(0.1)}
+    assert metrics == {**dict.fromkeys(KEYS, 1.0), **unlike}
 
 
 def test_a_probability_of_zero_for_the_truth_leaves_the_loss_finite() -> None:
@@ -60,6 +63,7 @@ def test_a_network_that_diverged_is_scored_without_a_loss() -> None:
     assert metrics["accuracy"] == 0.5  # all decided for the first class
     assert metrics["loss"] is None
     assert metrics["roc_auc"] is None
+    assert metrics["calibration_error"] is None
     json.dumps(metrics, allow_nan=False)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlstack.metrics import per_class_metrics
+from mlstack.metrics import per_class_metrics, per_label_metrics
 from mlstack.reports.class_scores import draw_class_scores
 
 if TYPE_CHECKING:
@@ -39,3 +39,9 @@ def test_classes_without_a_picture_are_left_out_and_counted(tmp_path: Path, draw
 def test_no_class_at_all_still_gives_a_figure(tmp_path: Path) -> None:
     path = draw_class_scores(per_class_metrics(np.zeros((2, 2), np.int64)), ["a", "b"], tmp_path / "scores.png")
     assert path.stat().st_size > 0
+
+
+def test_labels_are_called_labels(tmp_path: Path, drawn: Drawn) -> None:
+    scores = per_label_metrics(np.array([[0.9, 0.2], [0.8, 0.1]]), np.array([[1, 0], [0, 0]]))
+    draw_class_scores(scores, ["cat", "dog"], tmp_path / "scores.png", kind="label")
+    assert {"label (pictures)", "worst F1 first; 1 labels without a picture are left out"} <= set(drawn.words)

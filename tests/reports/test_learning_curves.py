@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlstack.config.model import LOSSES
+from mlstack.config.trainer import METRICS
 from mlstack.errors import OutputError, RunError
-from mlstack.reports.learning_curves import _running_mean, draw_learning_curves
+from mlstack.reports.learning_curves import LOSS_LABELS, METRIC_LABELS, _running_mean, draw_learning_curves
 from mlstack.reports.metrics_file import read_metrics
 
 if TYPE_CHECKING:
@@ -128,3 +130,78 @@ def test_curves_that_cannot_be_written_are_an_error_in_words(tmp_path: Path) -> 
 def test_a_log_without_a_learning_rate_says_so(tmp_path: Path, drawn: Drawn) -> None:
     draw_learning_curves(write_log(tmp_path / "metrics.csv", [VAL]), tmp_path / "curves.png")
     assert "no learning rate was logged" in drawn.words
+
+
+def task_log(path: Path, metric: str, *, train_accuracy: object = "") -> Path:
+    """A log with other validation columns, with one that no figure knows, and no header for what is not logged."""
+    header = ["epoch", "step", "learning_rate", "train_loss", "train_accuracy", "cpu_seconds", "val_loss", metric]
+    rows: list[list[object]] = []
+    for epoch in range(3):
+        step = 10 * (epoch + 1)
+        rows.append([epoch, step, 0.001, 1 / step, train_accuracy, 4.5 * step, "", ""])
+        rows.append([epoch, step, "", "", "", "", 5000.0 + epoch, 0.5 + 0.1 * epoch])
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def lines_of(drawn: Drawn, panel: int) -> dict[str, list[float]]:
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in drawn.figure.axes[panel].lines}
+    return {label: values for label, values in lines.items() if not label.startswith("_")}
+
+
+def headings(drawn: Drawn) -> list[str]:
+    return [axes.get_title(loc="left") for axes in drawn.figure.axes]
+
+
+def test_a_multilabel_run_shows_f1(tmp_path: Path, drawn: Drawn) -> None:
+    log = task_log(tmp_path / "metrics.csv", "val_f1")
+    draw_learning_curves(log, tmp_path / "curves.png", task="multilabel", monitor="val_f1")
+    assert headings(drawn) == ["Loss", "F1", "Learning rate"]
+    assert lines_of(drawn, 1) == {"validation": pytest.approx([0.5, 0.6, 0.7])}
+    assert "binary cross-entropy" in drawn.words
+    assert "dashed: best val f1, 0.7, in epoch 2 (the first is 0) after 30 steps" in drawn.words
+
+
+def test_training_accuracy_beside_another_metric_has_a_panel_of_its_own(tmp_path: Path, drawn: Drawn) -> None:
+    log = task_log(tmp_path / "metrics.csv", "val_f1", train_accuracy=0.8)
+    draw_learning_curves(log, tmp_path / "curves.png", task="multilabel", monitor="val_f1")
+    assert headings(drawn) == ["Loss", "F1", "Accuracy", "Learning rate"]
+    assert lines_of(drawn, 2) == {"training": [0.8, 0.8, 0.8]}
+
+
+def test_a_monitored_metric_of_another_name_has_a_panel_of_its_own(tmp_path: Path, drawn: Drawn) -> None:
+    log = task_log(tmp_path / "metrics.csv", "val_roc_auc", train_accuracy=0.8)
+    draw_learning_curves(log, tmp_path / "curves.png", monitor="val_roc_auc")
+    assert headings(drawn) == ["Loss", "Accuracy", "Roc auc", "Learning rate"]
+    assert lines_of(drawn, 2) == {"validation": pytest.approx([0.5, 0.6, 0.7])}
+
+
+def test_a_regression_shows_its_error_and_keeps_losses_of_different_units_apart(tmp_path: Path, drawn: Drawn) -> None:
+    log = task_log(tmp_path / "metrics.csv", "val_mae")
+    draw_learning_curves(log, tmp_path / "curves.png", task="regression", monitor="val_mae", mode="min")
+    assert headings(drawn) == ["Training loss", "Mean absolute error", "Learning rate"]
+    assert lines_of(drawn, 0) == {"training": pytest.approx([1 / 10, 1 / 20, 1 / 30])}
+    assert "squared error / variance" in drawn.words
+    assert any("best val mae, 0.5, in epoch 0 " in word for word in drawn.words)
+
+
+@pytest.mark.parametrize(
+    ("task", "loss", "label"),
+    [
+        ("classification", "auto", "cross-entropy (nats)"),
+        ("classification", "focal", "focal loss; validation: cross-entropy"),
+        ("regression", "mae", "absolute error / deviation"),
+        ("regression", "huber", "Huber loss, in deviations"),
+    ],
+)
+def test_the_axis_of_the_loss_names_what_was_minimised(
+    task: str, loss: str, label: str, tmp_path: Path, drawn: Drawn
+) -> None:
+    draw_learning_curves(run_log(tmp_path / "metrics.csv", 1), tmp_path / "curves.png", task=task, loss=loss)
+    assert drawn.figure.axes[0].get_ylabel() == label
+
+
+def test_every_loss_and_metric_of_the_settings_has_its_label() -> None:
+    assert set(LOSS_LABELS) == {loss for losses in LOSSES.values() for loss in losses}
+    assert set(METRIC_LABELS) == {metrics[1] for metrics in METRICS.values()}

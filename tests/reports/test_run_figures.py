@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from mlstack.datasets.images import ArrayImages
 from mlstack.errors import OutputError
 from mlstack.reports.run_figures import draw_split
 
+if TYPE_CHECKING:
+    from tests.reports.conftest import Drawn
+
 
 @pytest.fixture
 def split() -> Split:
@@ -19,22 +24,55 @@ def split() -> Split:
     return Split(ArrayImages(pictures), np.array([0, 1, 0, 1, 0, 1]), [f"test/{index}" for index in range(6)])
 
 
-def test_a_split_has_four_figures(split: Split, tmp_path: Path) -> None:
-    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]])  # of the first four
-    files = draw_split(tmp_path, split, probabilities, ["cat", "dog"], name="test", suffix="_test")
-    names = ["confusion_matrix", "class_scores", "sample_predictions", "worst_mistakes"]
-    assert [file.name for file in files] == [f"{name}_test.png" for name in names]
+FIGURES = {
+    "classification": ["confusion_matrix", "class_scores", "calibration", "sample_predictions", "worst_mistakes"],
+    "multilabel": ["label_scores", "sample_predictions", "worst_mistakes"],
+    "regression": ["predicted_against_true", "residuals", "sample_predictions", "worst_misses"],
+}
+OUTPUTS = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]], np.float32)  # of the first four
+
+
+def of_task(split: Split, task: str) -> Split:
+    """The same pictures with one class each, several labels or numbers."""
+    labels = split.labels if task == "classification" else np.eye(2, dtype=np.float32)[split.labels]
+    return dataclasses.replace(split, labels=labels)
+
+
+@pytest.mark.parametrize("task", FIGURES)
+def test_each_task_has_its_figures(task: str, split: Split, tmp_path: Path) -> None:
+    split = of_task(split, task)
+    files = draw_split(tmp_path, split, OUTPUTS, ["cat", "dog"], task=task, name="test", suffix="_test")
+    assert [file.name for file in files] == [f"{name}_test.png" for name in FIGURES[task]]
     for file in files:
         with Image.open(file) as image:
             assert image.format == "PNG"
 
 
-def test_a_split_without_mistakes_has_them_too(split: Split, tmp_path: Path) -> None:
-    probabilities = np.eye(2)[split.labels]
-    assert len(draw_split(tmp_path, split, probabilities, ["cat", "dog"], name="val")) == 4
+@pytest.mark.parametrize("task", FIGURES)
+def test_a_split_without_mistakes_has_them_too(task: str, split: Split, tmp_path: Path) -> None:
+    outputs = np.eye(2)[split.labels]
+    files = draw_split(tmp_path, of_task(split, task), outputs, ["cat", "dog"], task=task, name="val")
+    assert len(files) == len(FIGURES[task])
+
+
+@pytest.mark.parametrize("task", FIGURES)
+def test_a_network_that_diverged_has_them_too(task: str, split: Split, tmp_path: Path) -> None:
+    lost = np.full((6, 2), np.nan, np.float32)
+    files = draw_split(tmp_path, of_task(split, task), lost, ["cat", "dog"], task=task, name="val")
+    assert len(files) == len(FIGURES[task])
+
+
+def test_the_sample_is_spread_over_the_split(split: Split, tmp_path: Path, drawn: Drawn) -> None:
+    many = np.zeros((100, 8, 8, 1), np.uint8)
+    values = np.arange(100, dtype=np.float32)[:, None]
+    spread = Split(ArrayImages(many), values, [f"test/{index}" for index in range(100)])
+    draw_split(tmp_path, spread, values + values, ["price"], task="regression", name="test")
+    assert "198.00 (99.00)" in drawn.words  # the last one, and the greatest miss
 
 
 def test_a_folder_that_cannot_be_written_is_one_message(split: Split, tmp_path: Path) -> None:
     (tmp_path / "figures").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="can't be written"):
-        draw_split(tmp_path / "figures", split, np.eye(2)[split.labels], ["cat", "dog"], name="val")
+        draw_split(
+            tmp_path / "figures", split, np.eye(2)[split.labels], ["cat", "dog"], task="classification", name="val"
+        )

@@ -37,10 +37,10 @@ def test_a_failure_leaves_neither_half_a_file_nor_a_changed_old_one(tmp_path: Pa
 def test_tables_need_no_matplotlib_and_figures_no_pyplot() -> None:
     code = """
 import sys
-import mlstack.reports.tables
+import mlstack.reports.tables, mlstack.reports.headline, mlstack.reports.prediction_table
 assert "matplotlib" not in sys.modules, "tables"
 import mlstack.reports.class_scores, mlstack.reports.confusion_matrix, mlstack.reports.learning_curves
-import mlstack.reports.pictures
+import mlstack.reports.run_figures
 assert "matplotlib.pyplot" not in sys.modules, "pyplot"
 """
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlstack.metrics import per_class_metrics
-from mlstack.reports.tables import class_table, metrics_table, runs_table, table
+from mlstack.metrics import TargetScores, per_class_metrics
+from mlstack.reports.tables import class_table, metrics_table, runs_table, table, target_table
 from mlstack.reports.text_width import display_width
 
 
@@ -28,6 +28,32 @@ def test_a_table_without_rows_is_its_header() -> None:
 def test_shares_are_percentages_and_unknown_values_a_dash() -> None:
     lines = metrics_table({"accuracy": 0.97222, "val_f1": 0.5, "loss": 0.0812345, "roc_auc": None}).splitlines()
     assert [line.split()[-1] for line in lines[2:]] == ["97.22%", "50.00%", "0.08123", "–"]
+
+
+def test_of_the_other_tasks_only_shares_are_percentages_too() -> None:
+    scores = {"exact_match": 0.5, "calibration_error": 0.0123, "average_precision": 0.75, "mae": 0.2, "r2": 0.9241}
+    lines = metrics_table(scores).splitlines()
+    assert [line.split()[-1] for line in lines[2:]] == ["50.00%", "1.23%", "0.75", "0.2", "0.9241"]
+
+
+def test_targets_are_listed_in_their_order_with_their_errors() -> None:
+    lines = target_table(["price", "年龄"], [TargetScores(12345.6, 20000.0, 0.91234), TargetScores(None, None, None)])
+    assert [line.split() for line in lines.splitlines()[2:]] == [
+        ["price", "12,346", "20,000", "0.9123"],
+        ["年龄", "–", "–", "–"],
+    ]
+
+
+def test_of_many_targets_the_first_are_listed_and_the_rest_is_counted() -> None:
+    lines = target_table([f"t{index}" for index in range(50)], [TargetScores(1.0, 1.0, 0.0)] * 50, limit=3)
+    assert [line.split()[0] for line in lines.splitlines()[2:]] == ["t0", "t1", "t2", "…"]
+    assert lines.endswith("… and 47 more targets")
+
+
+def test_labels_are_called_labels() -> None:
+    lines = class_table(["a", "b"], per_class_metrics(np.eye(2, dtype=np.int64)), limit=1, kind="label").splitlines()
+    assert lines[0].split()[0] == "label"
+    assert lines[-1] == "… and 1 better labels"
 
 
 def test_classes_are_listed_from_the_worst() -> None:

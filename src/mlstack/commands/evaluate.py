@@ -1,9 +1,13 @@
-"""Measure a trained model: a table, a confusion matrix, and its worst mistakes as a picture."""
+"""Measure a trained model: tables, figures of what it gets right and wrong, and its worst mistakes as a picture."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from mlstack.config import Config, DataConfig
 from mlstack.config.commands import EvalConfig
@@ -11,13 +15,11 @@ from mlstack.datasets import Dataset, load_dataset
 from mlstack.datasets.loader import BatchLoader
 from mlstack.engines import Engine, Predictions, create_engine
 from mlstack.engines.budget import FirstBatches, limited
-from mlstack.metrics import classification_metrics, confusion_matrix, per_class_metrics
+from mlstack.metrics import Scores, confusion_matrix, per_class_metrics, per_label_metrics, per_target_metrics, score
 from mlstack.reports.run_figures import draw_split
-from mlstack.reports.tables import class_table, metrics_table
+from mlstack.reports.tables import class_table, metrics_table, target_table
 from mlstack.runs import RunFolder, find_run, write_text
 from mlstack.utils.console import say
-
-Scores = dict[str, float | None]
 
 
 def evaluate(config: EvalConfig) -> None:
@@ -35,18 +37,19 @@ def evaluate(config: EvalConfig) -> None:
     dataset = load_dataset(settings.data)
     _warn_of_other_data(dataset, run)
     predictions, scores = measure(engine, settings, dataset, run, split=config.split, checkpoint=config.checkpoint)
-    matrix = confusion_matrix(predictions.labels, predictions.predicted, len(dataset.classes))
+    task = settings.data.task
     counted = f"{len(predictions.labels):,} pictures, {config.checkpoint} checkpoint"
     say(f"run folder  {run.path}\n{config.split} split, {counted}\n")
     say(metrics_table(scores) + "\n")
-    say(class_table(dataset.classes, per_class_metrics(matrix)) + "\n")
+    say(scores_of_each(task, predictions, dataset.classes) + "\n")
     table = run.path / f"evaluation_{config.split}.json"
     write_text(table, json.dumps({"checkpoint": config.checkpoint, "metrics": scores}, indent=2) + "\n")
     figures = draw_split(
         run.figures,
         dataset.splits[config.split],
-        predictions.probabilities,
+        predictions.outputs,
         dataset.classes,
+        task=task,
         name=config.split,
         suffix=f"_{config.split}",
     )
@@ -62,7 +65,17 @@ def measure(
     limits = {"train": 1.0, "val": settings.limit_val_batches, "test": settings.limit_test_batches}
     source = FirstBatches(loader, limited(len(loader), limits[split]))
     predictions = engine.predict(config, source, run=run, checkpoint=checkpoint)
-    return predictions, dict(classification_metrics(predictions.probabilities, predictions.labels))
+    return predictions, score(config.data.task, predictions.outputs, predictions.labels)
+
+
+def scores_of_each(task: str, predictions: Predictions, names: Sequence[str]) -> str:
+    """A table with the scores of each class, label or target."""
+    labels: NDArray[Any] = predictions.labels
+    if task == "regression":
+        return target_table(names, per_target_metrics(predictions.outputs, labels))
+    if task == "multilabel":
+        return class_table(names, per_label_metrics(predictions.outputs, labels), kind="label")
+    return class_table(names, per_class_metrics(confusion_matrix(labels, predictions.predicted, len(names))))
 
 
 def _batching(config: EvalConfig, data: DataConfig) -> DataConfig:

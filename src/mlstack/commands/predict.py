@@ -1,15 +1,11 @@
-"""Classify new pictures with a trained model: a table and a picture grid."""
+"""Ask a trained model about new pictures: a table of classes, labels or numbers, and a picture grid."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +18,21 @@ from mlstack.datasets.decode import read_images, unreadable
 from mlstack.datasets.files import find_images
 from mlstack.engines import create_engine
 from mlstack.errors import DataError, OutputError
-from mlstack.metrics import top_k
-from mlstack.reports.pictures import SHOWN, draw_file_predictions
+from mlstack.reports.label_pictures import draw_file_labels
+from mlstack.reports.picture_grid import SHOWN
+from mlstack.reports.pictures import draw_file_predictions
+from mlstack.reports.prediction_table import as_csv, as_json, prediction_rows, printed
+from mlstack.reports.value_pictures import draw_file_values
 from mlstack.runs import find_run, write_text
 from mlstack.utils.console import say
 
 NAMED = 5  # unreadable pictures that a message lists
 PRINTED = 10  # predictions that the terminal shows
+GRIDS = {
+    "classification": draw_file_predictions,
+    "multilabel": draw_file_labels,
+    "regression": draw_file_values,
+}
 
 
 class PictureFiles:
@@ -51,7 +55,7 @@ class PictureFiles:
         return -(-len(self.paths) // self.batch_size)
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """See `BatchSource.batch`; labels are -1: nobody knows them."""
+        """See `BatchSource.batch`; labels are -1, of whatever task: nobody knows them."""
         indices = np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.paths)))
         images = self.read(self.paths[indices[0] : indices[-1] + 1])
         return Batch(images, np.full(len(indices), -1), indices)
@@ -62,7 +66,7 @@ class PictureFiles:
 
 
 def predict(config: PredictConfig) -> None:
-    """Classify pictures and write a table (CSV or JSON) and a grid of the first of them.
+    """Ask about pictures and write a table (CSV or JSON) and a grid of the first of them.
 
     Raises:
         RunError: No such run, or no such checkpoint.
@@ -85,55 +89,14 @@ def predict(config: PredictConfig) -> None:
         predictions = engine.predict(settings, source, run=run, checkpoint=config.checkpoint)
     except DataError as error:
         raise _all_unreadable(paths) or error from error
-    rows = prediction_rows(paths, predictions.probabilities, settings.data.classes or [], k=config.top_k)
-    write_text(output, as_json(rows) if output.suffix == ".json" else as_csv(rows))
-    draw_file_predictions(
-        source.read(paths[:SHOWN]),
-        predictions.probabilities[:SHOWN],
-        [path.name for path in paths[:SHOWN]],
-        settings.data.classes or [],
-        grid,
-    )
-    for row in rows[:PRINTED]:
-        say(f"{row['confidence']:6.1%}  {row['class']}  {row['file']}")
+    task, names = settings.data.task, settings.data.classes or []
+    rows = prediction_rows(task, paths, predictions.outputs, names, k=config.top_k)
+    write_text(output, as_json(rows) if output.suffix == ".json" else as_csv(task, rows))
+    shown = paths[:SHOWN]
+    GRIDS[task](source.read(shown), predictions.outputs[:SHOWN], [path.name for path in shown], names, grid)
+    say(printed(task, rows[:PRINTED]))
     more = f" (the first {PRINTED} of {len(rows):,} shown)" if len(rows) > PRINTED else ""
     say(f"\nwritten: {output}{more}\nwritten: {grid}")
-
-
-def prediction_rows(
-    paths: Sequence[Path], probabilities: NDArray[np.floating], classes: Sequence[str], *, k: int
-) -> list[dict[str, Any]]:
-    """One row a picture: file, likeliest class, its index and confidence, and the `k` likeliest with probabilities."""
-    likeliest = top_k(probabilities, min(k, len(classes)))  # [n, k]
-    return [
-        {
-            "file": str(path),
-            "class": classes[best[0]],
-            "index": int(best[0]),
-            "confidence": float(row[best[0]]),
-            "probabilities": {classes[index]: float(row[index]) for index in best},
-        }
-        for path, row, best in zip(paths, probabilities, likeliest, strict=True)
-    ]
-
-
-def as_json(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as a JSON list."""
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-
-
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV: file, class, confidence, then class_2, confidence_2, …"""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ranks = range(2, len(rows[0]["probabilities"]) + 1)
-    writer.writerow(
-        ["file", "class", "confidence", *(f"{name}_{rank}" for rank in ranks for name in ("class", "confidence"))]
-    )
-    for row in rows:
-        cells = [cell for name, value in row["probabilities"].items() for cell in (name, f"{value:.6f}")]
-        writer.writerow([row["file"], *cells])
-    return text.getvalue()
 
 
 def check_writable(path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlstack.errors import DataError
+from mlstack.metrics.calibration import CalibrationBins, calibration_bins
 from mlstack.metrics.confusion import check_range, confusion_matrix, per_class_metrics
 from mlstack.metrics.ranking import hit_rate, macro_roc_auc
 
@@ -22,8 +23,9 @@ def classification_metrics(probabilities: NDArray[np.floating], labels: NDArray[
         labels: int64 [n], each 0 … class - 1.
 
     Returns:
-        `accuracy`, `top5_accuracy`, `precision`, `recall`, `f1`, `roc_auc` (macro one-vs-rest), each 0 to 1, and
-        `loss`, the mean cross-entropy in nats. What cannot be told is None, which JSON can hold (NaN it can't).
+        `loss`, the mean cross-entropy in nats, then `accuracy`, `top5_accuracy`, `precision`, `recall`, `f1`,
+        `roc_auc` (macro one-vs-rest) and `calibration_error` (expected, in 15 bins), each 0 to 1. What cannot be
+        told is None, which JSON can hold (NaN it can't).
 
     Raises:
         DataError: No picture at all, or a label that is not a class.
@@ -37,14 +39,23 @@ def classification_metrics(probabilities: NDArray[np.floating], labels: NDArray[
     matrix = confusion_matrix(labels, decisions, known.shape[1])
     rows = [row for row in per_class_metrics(matrix) if row.support or row.predicted]
     return {
+        "loss": None if diverged else _cross_entropy(known, labels),
         "accuracy": float((decisions == labels).mean()),
         "top5_accuracy": hit_rate(known, labels, 5),
         "precision": float(np.mean([row.precision for row in rows])),
         "recall": float(np.mean([row.recall for row in rows])),
         "f1": float(np.mean([row.f1 for row in rows])),
         "roc_auc": None if diverged else macro_roc_auc(known, labels),
-        "loss": None if diverged else _cross_entropy(known, labels),
+        "calibration_error": None if diverged else bins_of_classes(known, decisions, labels).error,
     }
+
+
+def bins_of_classes(
+    probabilities: NDArray[np.floating], decisions: NDArray[np.int64], labels: NDArray[np.int64]
+) -> CalibrationBins:
+    """Calibration of decisions (int64 [n]) with probabilities float [n, class] without NaN against labels int64 [n]."""
+    confidence = np.take_along_axis(probabilities, decisions[:, None], axis=1)[:, 0]
+    return calibration_bins(confidence, decisions == labels)
 
 
 def _cross_entropy(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:

@@ -73,7 +73,13 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], nu
 
 def per_class_metrics(matrix: NDArray[np.int64]) -> list[ClassScores]:
     """Scores of each class from a confusion matrix (int64 [class, class], rows = truth)."""
-    hits, supports, decisions = matrix.diagonal().tolist(), matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist()
+    return class_scores(matrix.diagonal(), supports=matrix.sum(axis=1), decisions=matrix.sum(axis=0))
+
+
+def class_scores(
+    hits: NDArray[np.int64], *, supports: NDArray[np.int64], decisions: NDArray[np.int64]
+) -> list[ClassScores]:
+    """Scores from counts of each class, int64 [class]: right decisions for it, pictures of it, decisions for it."""
     return [
         ClassScores(
             precision=_ratio(hit, decided),
@@ -82,7 +88,7 @@ def per_class_metrics(matrix: NDArray[np.int64]) -> list[ClassScores]:
             support=support,
             predicted=decided,
         )
-        for hit, support, decided in zip(hits, supports, decisions, strict=True)
+        for hit, support, decided in zip(hits.tolist(), supports.tolist(), decisions.tolist(), strict=True)
     ]
 
 

@@ -72,6 +72,42 @@ def macro_roc_auc(probabilities: NDArray[np.floating], labels: NDArray[np.int64]
     return float(np.mean(areas)) if areas else None
 
 
+def label_rankings(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> tuple[float | None, float | None]:
+    """Area under the ROC curve and average precision of each label on its own, both averaged with equal weight.
+
+    Average precision is the mean, over the pictures that a label applies to, of the precision at their probability.
+
+    Args:
+        probabilities: float [n, label] without NaN.
+        truth: bool [n, label], whether the label applies.
+
+    Returns:
+        Two numbers, 0 to 1. Labels that apply to no picture are left out of both, those that apply to all of the
+        first; None if none is left.
+    """
+    areas, precisions = [], []
+    for start in range(0, probabilities.shape[1], _BLOCK):
+        columns = np.ascontiguousarray(probabilities[:, start : start + _BLOCK].T)  # [block, n]
+        applies = np.ascontiguousarray(truth[:, start : start + _BLOCK].T)
+        for column, ranked, positive in zip(columns, np.sort(columns, axis=1), applies, strict=True):
+            own = np.sort(column[positive])
+            if 0 < len(own) < len(column):
+                areas.append(_area(own, ranked))
+            if len(own):
+                precisions.append(_average_precision(own, ranked))
+    return (
+        float(np.mean(areas)) if areas else None,
+        float(np.mean(precisions)) if precisions else None,
+    )
+
+
+def _average_precision(own: NDArray[np.floating], ranked: NDArray[np.floating]) -> float:
+    """For the scores of the label's own pictures in order ([positive]) among all scores in order ([n])."""
+    own_from = len(own) - np.searchsorted(own, own, side="left")
+    all_from = len(ranked) - np.searchsorted(ranked, own, side="left")
+    return float((own_from / all_from).mean())
+
+
 def _area(own: NDArray[np.floating], ranked: NDArray[np.floating]) -> float:
     """Area for the scores of the class's own pictures ([positive]) among all scores in order ([n])."""
     positives, n = len(own), len(ranked)

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class as bars, the worst class on top."""
+"""Precision, recall and F1 of each class, or of each of several labels, as bars: the worst on top."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from mlstack.reports.text_width import shorten
 
 SHOWN = 30  # classes; of more, the worst
 NAME_WIDTH = 28  # columns of text
+PLURALS = {"class": "classes", "label": "labels"}
 BARS = (("precision", style.BLUE, ""), ("recall", style.ORANGE, "////"), ("f1", style.DARK, ""))  # / for grey prints
 
 
 def draw_class_scores(
-    scores: Sequence[ClassScores], classes: Sequence[str], output: Path, *, title: str = "Scores of each class"
+    scores: Sequence[ClassScores],
+    classes: Sequence[str],
+    output: Path,
+    *,
+    title: str = "Scores of each class",
+    kind: str = "class",
 ) -> Path:
     """Draw the scores of each class, sorted by F1, worst first.
 
@@ -29,6 +35,7 @@ def draw_class_scores(
         classes: Class names in the order of their labels.
         output: The PNG to write.
         title: What the figure is of.
+        kind: `class` or `label`: what the names are called.
 
     Returns:
         `output`.
@@ -37,7 +44,7 @@ def draw_class_scores(
         OutputError: The PNG can't be written.
     """
     letters = lettering([title, *classes])
-    names = letters.names(classes)
+    names = letters.names(classes, kind=kind)
     known = [index for index, score in enumerate(scores) if score.support]
     shown = sorted(known, key=lambda index: scores[index].f1)[:SHOWN]
     figure = style.new_figure(7.5, 1.9 + 0.34 * max(len(shown), 2))
@@ -45,10 +52,10 @@ def draw_class_scores(
     _draw_bars(axes, [scores[index] for index in shown])
     labels = [f"{shorten(names[index], NAME_WIDTH)}  ({scores[index].support:,})" for index in shown]
     axes.set_yticks(range(len(shown)), labels=labels)
-    style.dress(axes, x="score (0 to 1)", y="class (pictures)", grid="x")
+    style.dress(axes, x="score (0 to 1)", y=f"{kind} (pictures)", grid="x")
     axes.tick_params(axis="y", length=0)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=style.TICK_SIZE)
-    style.set_title(figure, letters.write(title), _describe(len(scores), len(known), len(shown)))
+    style.set_title(figure, letters.write(title), _describe(len(scores), len(known), len(shown), PLURALS[kind]))
     style.in_families(figure, letters.families)
     return save_png(figure, output)
 
@@ -67,8 +74,8 @@ def _draw_bars(axes: Axes, scores: Sequence[ClassScores]) -> None:
     axes.set_ylim(max(len(scores), 1) - 0.4, -0.6)  # the first, the worst, on top
 
 
-def _describe(total: int, known: int, shown: int) -> str:
-    parts = [f"the {shown} worst of {known:,} classes" if shown < known else "worst F1 first"]
+def _describe(total: int, known: int, shown: int, plural: str) -> str:
+    parts = [f"the {shown} worst of {known:,} {plural}" if shown < known else "worst F1 first"]
     if known < total:
-        parts.append(f"{total - known:,} classes without a picture are left out")
+        parts.append(f"{total - known:,} {plural} without a picture are left out")
     return "; ".join(parts)

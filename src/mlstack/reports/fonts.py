@@ -46,9 +46,9 @@ class Lettering:
             return instead
         return "".join(self._escape(character) for character in text)
 
-    def names(self, classes: Sequence[str]) -> list[str]:
-        """Class names that can be drawn: `class 3` for one that can't."""
-        return [self.write(name, instead=f"class {index}") for index, name in enumerate(classes)]
+    def names(self, classes: Sequence[str], *, kind: str = "class") -> list[str]:
+        """Names of classes (or of another `kind`) that can be drawn: `class 3` for one that can't."""
+        return [self.write(name, instead=f"{kind} {index}") for index, name in enumerate(classes)]
 
     def _escape(self, character: str) -> str:
         if not character.isprintable():

@@ -1,4 +1,4 @@
-"""Learning curves: loss, accuracy and learning rate over the optimizer steps, with the best epoch marked."""
+"""Learning curves: loss, the task's metric and learning rate over the optimizer steps, with the best epoch marked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from mlstack.config.model import LOSSES
+from mlstack.config.trainer import METRICS
 from mlstack.reports import style
 from mlstack.reports.fonts import lettering
 from mlstack.reports.metrics_file import Points, read_metrics
@@ -18,20 +20,44 @@ from mlstack.reports.saving import save_png
 SMOOTH_FROM = 80  # points: below, the raw line is readable
 MARKED_UP_TO = 40  # points, each with a mark of its own
 LOG_SCALE_FROM = 50.0  # greatest loss over the least: above, a linear axis shows the first steps only
+LOSS_LABELS = {  # what model.loss measures
+    "cross_entropy": "cross-entropy (nats)",
+    "focal": "focal loss; validation: cross-entropy",
+    "bce": "binary cross-entropy",
+    "mse": "squared error / variance",
+    "mae": "absolute error / deviation",
+    "huber": "Huber loss, in deviations",
+}
+METRIC_LABELS = {
+    "accuracy": ("Accuracy", "share of pictures that are right"),
+    "f1": ("F1", "mean over the labels"),
+    "mae": ("Mean absolute error", "in the units of the targets"),
+}
 
 
 def draw_learning_curves(
-    metrics_csv: Path, output: Path, *, monitor: str = "val_accuracy", mode: str = "max", title: str = "Learning curves"
+    metrics_csv: Path,
+    output: Path,
+    *,
+    monitor: str = "val_accuracy",
+    mode: str = "max",
+    title: str = "Learning curves",
+    task: str = "classification",
+    loss: str = "auto",
 ) -> Path:
-    """Draw loss, accuracy and learning rate.
+    """Draw loss, the task's metric and learning rate; also another metric that is monitored, and training accuracy.
+
+    A regression trains on scaled targets and is validated in their own units: its validation loss is not drawn.
 
     Args:
-        metrics_csv: The log of a run: columns epoch, step, learning_rate, train_loss, train_accuracy, val_loss,
-            val_accuracy; one row a logged point.
+        metrics_csv: The log of a run: columns epoch, step, learning_rate, train_loss, train_accuracy, val_loss and
+            val_<metric>; one row a logged point. Other columns are not drawn.
         output: The PNG to write.
         monitor: The column that decides which epoch is best; one that was not logged marks none.
         mode: `max` or `min`: whether more or less of it is better.
         title: What the figure is of.
+        task: `data.task`, which decides about the metric.
+        loss: `model.loss`, which training has minimised; `auto` is the task's first one.
 
     Returns:
         `output`.
@@ -43,20 +69,39 @@ def draw_learning_curves(
     columns = read_metrics(metrics_csv)
     letters = lettering([title])
     best = _best(columns.get(monitor), mode)
-    figure = style.new_figure(11, 3.7)
-    loss, accuracy, rate = figure.subplots(1, 3, sharex=True)
-    _draw_pair(loss, columns, "loss", best)
-    _draw_pair(accuracy, columns, "accuracy", best)
-    _draw_rate(rate, columns.get("learning_rate"))
-    style.dress(loss, title="Loss", y="cross-entropy (nats)", x="optimizer steps", grid="y")
-    style.dress(accuracy, title="Accuracy", y="share of pictures that are right", x="optimizer steps", grid="y")
-    style.dress(rate, title="Learning rate", y="per optimizer step", x="optimizer steps", grid="y")
-    loss.set_xlim(*_span(columns))
-    loss.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    loss.xaxis.set_major_formatter(style.PLAIN_TICKS)
+    metrics = _metrics(columns, task, monitor)
+    figure = style.new_figure(11 * (2 + len(metrics)) / 3, 3.7)
+    panels = figure.subplots(1, 2 + len(metrics), sharex=True)
+    _draw_loss(panels[0], columns, best, task=task, loss=loss)
+    for axes, metric in zip(panels[1:-1], metrics, strict=True):
+        _draw_pair(axes, columns, metric, best)
+        heading, unit = METRIC_LABELS.get(metric, (metric.replace("_", " ").capitalize(), ""))
+        style.dress(axes, title=heading, y=unit, x="optimizer steps", grid="y")
+    _draw_rate(panels[-1], columns.get("learning_rate"))
+    panels[0].set_xlim(*_span(columns))
+    panels[0].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    panels[0].xaxis.set_major_formatter(style.PLAIN_TICKS)
     style.set_title(figure, letters.write(title), _describe(best, monitor))
     style.in_families(figure, letters.families)
     return save_png(figure, output)
+
+
+def _metrics(columns: Mapping[str, Points], task: str, monitor: str) -> list[str]:
+    """The task's own metric; then, where they are others and were logged, the monitored one and training's accuracy."""
+    own, monitored = METRICS[task][1], monitor.removeprefix("val_")
+    others = {"accuracy": "train_accuracy"} | ({} if monitored == "loss" else {monitored: monitor})
+    return [own] + [name for name, column in others.items() if name != own and len(columns.get(column, ()))]
+
+
+def _draw_loss(
+    axes: Axes, columns: Mapping[str, Points], best: tuple[int, int, float] | None, *, task: str, loss: str
+) -> None:
+    if task == "regression":
+        columns = {name: points for name, points in columns.items() if name != "val_loss"}
+    _draw_pair(axes, columns, "loss", best)
+    label = LOSS_LABELS[LOSSES[task][0] if loss == "auto" else loss]
+    heading = "Training loss" if task == "regression" else "Loss"
+    style.dress(axes, title=heading, y=label, x="optimizer steps", grid="y")
 
 
 def _span(columns: Mapping[str, Points]) -> tuple[float, float]:
@@ -136,10 +181,10 @@ def _running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64
 
 def _scale(axes: Axes, name: str, values: NDArray[np.float64]) -> None:
     """Set the scale for finite values: float64 [point]."""
-    if name == "loss" and values.min() > 0 and values.max() / values.min() > LOG_SCALE_FROM:
+    if name in ("loss", "mae") and values.min() > 0 and values.max() / values.min() > LOG_SCALE_FROM:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(style.PLAIN_TICKS)
-    elif name == "accuracy":
+    elif name in ("accuracy", "f1"):
         margin = 0.02 + 0.05 * float(np.ptp(values))
         axes.set_ylim(max(0.0, values.min() - margin), min(1.005, values.max() + margin))
 
@@ -152,6 +197,7 @@ def _warn_of_gaps(axes: Axes, logged: Sequence[Points]) -> None:
 
 
 def _draw_rate(axes: Axes, points: Points | None) -> None:
+    style.dress(axes, title="Learning rate", y="per optimizer step", x="optimizer steps", grid="y")
     if points is None or not len(points):
         _say(axes, "no learning rate was logged")
         return

@@ -1,39 +1,16 @@
-"""Grids of pictures with what the network makes of them: samples, worst mistakes, new files."""
+"""Grids of pictures with the class that the network takes them for: samples, worst mistakes, new files."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mlstack.reports import style
-from mlstack.reports.fonts import Lettering, lettering
-from mlstack.reports.saving import save_png
+from mlstack.reports.fonts import lettering
+from mlstack.reports.picture_grid import LINE_WIDTH, SHOWN, Caption, draw_grid
 from mlstack.reports.text_width import shorten
-
-SHOWN = 40  # pictures at most
-COLUMNS = 8
-CELL_WIDTH, CELL_HEIGHT = 1.45, 1.85  # inches, caption included
-LINE_WIDTH = 21  # columns of text in a caption
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What stands below a picture.
-
-    Attributes:
-        lines: One to three short texts.
-        right: Whether the prediction is right; None where the truth is not known.
-    """
-
-    lines: tuple[str, ...]
-    right: bool | None = None
 
 
 def worst_mistakes(
@@ -84,7 +61,7 @@ def draw_predictions(
         for row, likeliest, label in zip(probabilities, probabilities.argmax(axis=1), labels, strict=True)
     ]
     note = "✓ right    ✗ wrong, with the true class below    percent: the network's confidence"
-    return _draw_grid(images, captions, output, title=title, note=note, letters=letters)
+    return draw_grid(images, captions, output, title=title, note=note, letters=letters)
 
 
 def draw_file_predictions(
@@ -125,7 +102,7 @@ def draw_file_predictions(
             zip(probabilities, probabilities.argmax(axis=1), files, strict=True), start=1
         )
     ]
-    return _draw_grid(images, captions, output, title=title, note="percent: confidence", letters=letters)
+    return draw_grid(images, captions, output, title=title, note="percent: confidence", letters=letters)
 
 
 def _judged(predicted: str, true: str, confidence: float, *, right: bool) -> Caption:
@@ -135,40 +112,3 @@ def _judged(predicted: str, true: str, confidence: float, *, right: bool) -> Cap
 
 def _with_percent(name: str, confidence: float, width: int = LINE_WIDTH) -> str:
     return f"{shorten(name, width - 7)} ({confidence:.0%})"
-
-
-def _draw_grid(
-    images: NDArray[np.uint8], captions: Sequence[Caption], output: Path, *, title: str, note: str, letters: Lettering
-) -> Path:
-    total, shown = len(images), min(len(images), SHOWN)
-    columns = min(COLUMNS, max(math.ceil(math.sqrt(shown * 1.6)), 4))  # wider than high
-    rows = max(math.ceil(shown / columns), 1)
-    figure = style.new_figure(columns * CELL_WIDTH + 0.3, rows * CELL_HEIGHT + 0.8)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
-        style.bare(axes)
-    for axes, image, caption in zip(grid, images[:shown], captions, strict=False):
-        _draw_picture(axes, image, caption)
-    if not shown:
-        _say(figure, "There is no picture to show.")
-    more = f"the first {shown} of {total:,}    " if shown < total else ""
-    style.set_title(figure, letters.write(title), more + note)
-    style.in_families(figure, letters.families)
-    return save_png(figure, output)
-
-
-def _draw_picture(axes: Axes, image: NDArray[np.uint8], caption: Caption) -> None:
-    """One picture (uint8 [height, width, channel]) with its caption below."""
-    height, width, channels = image.shape
-    smooth = "nearest" if max(height, width) <= 64 else "antialiased"  # pixels of small pictures stay visible
-    picture = image[:, :, 0] if channels == 1 else image
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation=smooth)
-    colour = {True: style.GREEN, False: style.RED, None: style.INK}[caption.right]
-    axes.set_xlabel("\n".join(caption.lines), fontsize=style.NOTE_SIZE, color=colour, linespacing=1.3)
-    if caption.right is not None:
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=colour, linewidth=1 if caption.right else 2.5)
-
-
-def _say(figure: Figure, words: str) -> None:
-    figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=style.LABEL_SIZE, color=style.GREY)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlstack.metrics import ClassScores
+from mlstack.metrics import ClassScores, TargetScores
 from mlstack.reports.text_width import display_width, pad, shorten
 
 NAME_WIDTH = 40  # columns at most for a class or run name
-SHARES = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
+SHARES = ("accuracy", "top5_accuracy", "precision", "recall", "f1", "exact_match", "calibration_error")
 
 Cell = str | int | float | None
 
@@ -35,8 +35,8 @@ def metrics_table(metrics: Mapping[str, float | None]) -> str:
     return table(["metric", "value"], [[name.replace("_", " "), _metric(name, metrics[name])] for name in metrics])
 
 
-def class_table(classes: Sequence[str], scores: Sequence[ClassScores], *, limit: int = 30) -> str:
-    """Scores of each class, worst F1 first; of more than `limit` classes only the worst, and a line that says so."""
+def class_table(classes: Sequence[str], scores: Sequence[ClassScores], *, limit: int = 30, kind: str = "class") -> str:
+    """Scores of each class (or `kind="label"`), worst F1 first; of more than `limit` only those, and a line says so."""
     order = sorted(range(len(scores)), key=lambda index: scores[index].f1)
     rows: list[list[Cell]] = [
         [
@@ -46,8 +46,19 @@ def class_table(classes: Sequence[str], scores: Sequence[ClassScores], *, limit:
         ]
         for index in order[:limit]
     ]
-    text = table(["class", "precision", "recall", "F1", "pictures"], rows)
-    return text if len(order) <= limit else f"{text}\n… and {len(order) - limit:,} better classes"
+    text = table([kind, "precision", "recall", "F1", "pictures"], rows)
+    plural = "classes" if kind == "class" else f"{kind}s"
+    return text if len(order) <= limit else f"{text}\n… and {len(order) - limit:,} better {plural}"
+
+
+def target_table(targets: Sequence[str], scores: Sequence[TargetScores], *, limit: int = 30) -> str:
+    """Errors of each target in its own unit, in the order of the targets, and R²; – for what is not known."""
+    rows: list[list[Cell]] = [
+        [shorten(name, NAME_WIDTH), score.mae, score.rmse, score.r2]
+        for name, score in zip(targets[:limit], scores, strict=False)
+    ]
+    text = table(["target", "MAE", "RMSE", "R²"], rows)
+    return text if len(targets) <= limit else f"{text}\n… and {len(targets) - limit:,} more targets"
 
 
 def runs_table(runs: Mapping[str, Mapping[str, float | None]]) -> str:

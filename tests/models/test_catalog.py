@@ -34,14 +34,21 @@ def test_the_names_read_from_timms_sources_are_those_that_it_registers() -> None
     assert registered_names("timm") == set(timm.list_models())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny", "timm/vit_tiny_patch16_224", "timm/resnet18.a1_in1k"])
+@pytest.mark.parametrize(
+    "name", ["small_cnn", "resnet18", "convnext_tiny", "timm/vit_tiny_patch16_224", "timm/resnet18.a1_in1k"]
+)
 def test_a_known_name_passes(name: str) -> None:
     check_name(name)
 
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("resnet19", "resnet18"), ("mobilenet_v3", "mobilenet_v3_large"), ("timm/resnet19", "timm/resnet18")],
+    [
+        ("resnet19", "resnet18"),
+        ("smal_cnn", "small_cnn"),
+        ("mobilenet_v3", "mobilenet_v3_large"),
+        ("timm/resnet19", "timm/resnet18"),
+    ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_ones(name: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match="has no such architecture") as caught:

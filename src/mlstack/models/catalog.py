@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlstack.errors import ConfigError, MissingPackageError
 
+OWN_NETWORKS = frozenset({"small_cnn"})  # models/pytorch/small_cnn.py
 TIMM_PREFIX = "timm/"
 TIMM_PIN = "timm==1.0.31"
 
@@ -28,12 +29,14 @@ def registered_names(package: str) -> frozenset[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse an architecture that neither torchvision nor timm knows.
+    """Refuse an architecture that is not this package's and that neither torchvision nor timm knows.
 
     Raises:
         ConfigError: The name is unknown.
         MissingPackageError: A timm name, and timm is not installed.
     """
+    if name in OWN_NETWORKS:
+        return
     package, _, bare = name.rpartition("/")
     if package not in ("", "timm"):
         raise ConfigError(
@@ -48,7 +51,8 @@ def check_name(name: str) -> None:
     known = registered_names(library)
     if bare.split(".")[0] in known or not known:
         return
-    nearest = difflib.get_close_matches(bare, known, n=3, cutoff=0.4)
+    near = known if package else known | OWN_NETWORKS
+    nearest = difflib.get_close_matches(bare, near, n=3, cutoff=0.4)
     raise ConfigError(
         f"model.name={name}: {library} has no such architecture",
         key="model.name",

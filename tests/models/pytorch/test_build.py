@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,15 @@ from .conftest import images_of, pictures
 
 pytestmark = pytest.mark.framework
 
-SHIPPED = ("resnet18", "resnet34", "resnet50", "efficientnet_b0", "mobilenet_v3_large", "mobilenet_v3_small")
+SHIPPED = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "efficientnet_b0",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "small_cnn",
+)
 
 
 def own(name: str) -> ModelConfig:
@@ -139,3 +149,55 @@ def test_a_frozen_backbone_gets_no_gradient_and_keeps_its_statistics() -> None:
     assert all(after[name].equal(value) for name, value in before.items())
     assert classifier.training
     assert not any(module.training for module in classifier.backbone.backbone.modules())  # type: ignore[union-attr]
+
+
+def test_the_settings_of_dropout_go_to_the_networks_own_layers() -> None:
+    with torch.device("meta"):
+        classifier = build_classifier(ModelConfig(name="vgg11", dropout=0.25), images_of(224, 3))
+    own = [layer.p for layer in classifier.backbone.modules() if isinstance(layer, nn.Dropout)]
+    assert own == [0.25, 0.25]
+    assert classifier.dropout.p == 0
+
+
+def test_a_network_without_dropout_layers_drops_features() -> None:
+    assert build_classifier(ModelConfig(name="small_cnn", dropout=0.25), images_of(28, 1)).dropout.p == 0.25
+    assert build_classifier(ModelConfig(name="small_cnn"), images_of(28, 1)).dropout.p == 0
+
+
+def test_dropout_has_no_place_in_a_network_without_dropout_and_head() -> None:
+    with pytest.raises(ConfigError, match=r"neither a nn.Dropout nor a last linear layer") as caught:
+        build_classifier(ModelConfig(target="tiny_networks:pooled", dropout=0.1), images_of(8, 1))
+    assert caught.value.key == "model.dropout"
+
+
+def test_convolutions_start_as_the_identity_behind_the_whitening_layer() -> None:
+    model = ModelConfig(name="small_cnn", args={"width": 16}, whitening=True, conv_init="dirac")
+    first = build_classifier(model, images_of(28, 1)).backbone.network[0][0]  # type: ignore[index]
+    images = torch.randn(1, 16, 4, 4)
+    torch.testing.assert_close(first(images), images)
+
+
+@pytest.mark.parametrize("start", [{"whitening": True}, {"conv_init": "dirac"}])
+def test_downloaded_weights_are_not_overwritten_by_another_start(start: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"model.pretrained=true and .* contradict each other") as caught:
+        build_classifier(ModelConfig(pretrained=True, **start), images_of(32, 3))
+    assert caught.value.key == f"model.{next(iter(start))}"
+
+
+def test_a_regression_answers_a_number_for_each_target() -> None:
+    data = images_of(8, 1, classes=2, task="regression", target_mean=[50.0, -1.0], target_std=[2.0, 0.1])
+    classifier = build_classifier(own("tiny"), data).eval()
+    answers = classifier(pictures(4, 8, 1))
+    assert answers.shape == (4, 2)
+    assert answers[:, 0].sub(50).abs().max() < 10
+    assert answers[:, 1].add(1).abs().max() < 0.5
+
+
+def test_a_regression_without_its_targets_scale_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="must be complete"):
+        build_classifier(own("tiny"), images_of(8, 1, task="regression"))
+
+
+def test_several_labels_get_a_logit_each() -> None:
+    classifier = build_classifier(own("tiny"), images_of(8, 1, classes=3, task="multilabel"))
+    assert classifier(pictures(2, 8, 1)).shape == (2, 3)

@@ -11,7 +11,10 @@ from mlstack.models.catalog import TIMM_PREFIX, check_name
 from mlstack.models.pytorch.classifier import Classifier, FrozenBackbone
 from mlstack.models.pytorch.libraries import own_network, timm_backbone, torchvision_backbone
 from mlstack.models.pytorch.memory import checkpoint_gradients
+from mlstack.models.pytorch.small_cnn import small_cnn
+from mlstack.models.pytorch.starts import set_dropout, start_as_identity
 from mlstack.models.pytorch.surgery import set_module, take_head
+from mlstack.models.pytorch.whitening import Whitened
 
 
 def build_classifier(config: ModelConfig, data: DataConfig, *, channels_last: bool = True) -> Classifier:
@@ -19,33 +22,86 @@ def build_classifier(config: ModelConfig, data: DataConfig, *, channels_last: bo
 
     Args:
         config: The `model` settings.
-        data: The `data` settings with their derived values filled in (classes, image_size, channels, mean, std).
+        data: The `data` settings with their derived values filled in (classes, image_size, channels, mean, std; of a
+            regression also target_mean and target_std).
         channels_last: Keep activations as [batch, height, width, channel] in memory.
 
     Raises:
-        ConfigError: Unknown architecture, or one that can't take these images.
+        ConfigError: Unknown architecture, or one that can't take these images, or settings that don't fit it.
         DownloadError: The pretrained weights can't be had.
         MissingPackageError: A timm name, and timm is not installed.
     """
     if not data.classes or not data.image_size or not data.channels or data.mean is None or data.std is None:
         raise ValueError("data settings must be complete: see mlstack.datasets.complete")
     num_classes, channels, size = len(data.classes), data.channels, data.image_size
-    head: nn.Module
-    if config.target:
-        network = own_network(config, num_classes=num_classes, channels=channels, image_size=size)
-        backbone, head = _split(network, num_classes, channels=channels, size=size)
-    else:
-        check_name(config.name)
-        library = timm_backbone if config.name.startswith(TIMM_PREFIX) else torchvision_backbone
-        backbone, features = library(config, channels=channels, image_size=size)
-        head = nn.Linear(features, num_classes)
+    _check_start(config)
+    backbone, head = _parts(config, num_classes, channels=channels, size=size)
+    dropout = _dropout(config, backbone, head)
     if config.gradient_checkpointing:
         checkpoint_gradients(backbone)
+    if config.whitening:
+        backbone = Whitened(backbone, channels=channels)
+    if config.conv_init == "dirac":
+        start_as_identity(backbone)
     if config.freeze_backbone:
         backbone = FrozenBackbone(backbone)
-    classifier = Classifier(backbone, head, mean=data.mean, std=data.std, channels_last=channels_last)
+    classifier = Classifier(
+        backbone,
+        head,
+        mean=data.mean,
+        std=data.std,
+        channels_last=channels_last,
+        **_target_scale(data),
+        dropout=dropout,
+        test_time_flip=config.test_time_flip,
+    )
     _try_one_image(classifier, config, num_classes, channels=channels, size=size)
     return classifier
+
+
+def _check_start(config: ModelConfig) -> None:
+    """Refuse to overwrite downloaded weights."""
+    starts = {"model.whitening=true": config.whitening, "model.conv_init=dirac": config.conv_init == "dirac"}
+    for setting, given in starts.items():
+        if given and config.pretrained:
+            message = f"model.pretrained=true and {setting} contradict each other"
+            raise ConfigError(message, key=setting.partition("=")[0], hint="drop one of the two")
+
+
+def _parts(config: ModelConfig, num_classes: int, *, channels: int, size: int) -> tuple[nn.Module, nn.Module]:
+    """Backbone and head of the network that the settings name."""
+    if config.target:
+        network = own_network(config, num_classes=num_classes, channels=channels, image_size=size)
+        return _split(network, num_classes, channels=channels, size=size)
+    check_name(config.name)
+    if config.name == "small_cnn":
+        backbone, features = small_cnn(config.args, channels=channels)
+    else:
+        library = timm_backbone if config.name.startswith(TIMM_PREFIX) else torchvision_backbone
+        backbone, features = library(config, channels=channels, image_size=size)
+    return backbone, nn.Linear(features, num_classes)
+
+
+def _dropout(config: ModelConfig, backbone: nn.Module, head: nn.Module) -> float:
+    """Set `model.dropout` in the network's own layers; where it has none, return it for the features."""
+    if config.dropout is None or set_dropout(backbone, config.dropout):
+        return 0.0
+    if isinstance(head, nn.Identity):
+        raise ConfigError(
+            f"model.dropout={config.dropout}: {config.target} has neither a nn.Dropout nor a last linear layer",
+            key="model.dropout",
+            hint="give your network a nn.Dropout where values should be dropped, or type model.dropout=null",
+        )
+    return config.dropout
+
+
+def _target_scale(data: DataConfig) -> dict[str, list[float]]:
+    """Mean and deviation of a regression's targets, as arguments of `Classifier`."""
+    if data.task != "regression":
+        return {}
+    if not data.target_mean or not data.target_std:
+        raise ValueError("data settings must be complete: see mlstack.datasets.complete")
+    return {"target_mean": data.target_mean, "target_std": data.target_std}
 
 
 def _split(network: nn.Module, num_classes: int, *, channels: int, size: int) -> tuple[nn.Module, nn.Module]:

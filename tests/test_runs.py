@@ -10,7 +10,19 @@ import pytest
 
 from mlstack.config import Config, DataConfig
 from mlstack.errors import OutputError, RunError
-from mlstack.runs import RUN_FOLDER_VARIABLE, RunFolder, create_run, discard_run, find_run, finish_run, write_text
+from mlstack.runs import (
+    RUN_FOLDER_VARIABLE,
+    RUN_RECORD_VARIABLE,
+    RunFolder,
+    announced_run,
+    create_run,
+    discard_run,
+    find_resumable,
+    find_run,
+    finish_run,
+    record_run,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -39,11 +51,43 @@ def test_a_run_folder_is_named_by_data_model_and_engine_without_characters_that_
 
 
 def test_a_process_of_a_launcher_joins_the_folder_that_was_announced(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert announced_run() is None
     monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(tmp_path / "announced"))
-    assert create_run(config).path == tmp_path / "announced"
-    assert not Path(config.output_dir).exists()
+    assert announced_run() == RunFolder(tmp_path / "announced")
+
+
+def test_a_run_tells_who_asked_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_run(RunFolder(tmp_path / "unasked"))
+    record = tmp_path / "record.txt"
+    monkeypatch.setenv(RUN_RECORD_VARIABLE, str(record))
+    for name in ("a", "照片"):
+        record_run(RunFolder(tmp_path / name))
+    assert record.read_text(encoding="utf-8").splitlines() == [str(tmp_path / "a"), str(tmp_path / "照片")]
+
+
+def test_the_newest_run_with_a_checkpoint_goes_on(config: Config) -> None:
+    runs = [create_run(config) for _ in range(3)]
+    for number, run in enumerate(runs):
+        run.write_config(config)
+        run.update_results(started_at=f"2026-01-0{number + 1}")
+    for run in runs[:2]:
+        run.checkpoints.mkdir()
+        (run.checkpoints / "last.ckpt").touch()
+    assert find_resumable("latest", output_dir=config.output_dir) == runs[1]
+    assert find_resumable(str(runs[2].path)) == runs[2]
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_on_with(config: Config) -> None:
+    run = create_run(config)
+    run.write_config(config)
+    run.checkpoints.mkdir()
+    (run.checkpoints / ".last.ckpt").touch()  # cut off while it was written
+    with pytest.raises(RunError, match=r"resume=latest: no run in .* has a checkpoint"):
+        find_resumable("latest", output_dir=config.output_dir)
+    with pytest.raises(RunError, match="resume=nowhere: no run folder there"):
+        find_resumable("nowhere")
 
 
 def test_a_run_folder_that_cannot_be_made_is_one_message(config: Config, tmp_path: Path) -> None:

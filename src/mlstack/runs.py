@@ -27,6 +27,8 @@ from mlstack.errors import OutputError, RunError
 
 # Processes that a launcher starts for the other devices of one run find its folder here.
 RUN_FOLDER_VARIABLE = "MLSTACK_RUN_FOLDER"
+# A file to which each run appends its folder: a sweep learns from it what its jobs have made.
+RUN_RECORD_VARIABLE = "MLSTACK_RUN_RECORD"
 
 
 @dataclass(frozen=True, order=True)
@@ -94,6 +96,14 @@ class RunFolder:
             raise RunError(f"{self.results_path} holds no results")
         return results
 
+    @property
+    def started(self) -> str:
+        """When the run was started, in a form that sorts; empty where nobody knows."""
+        try:
+            return str(self.read_results().get("started_at", ""))
+        except RunError:
+            return ""
+
     def update_results(self, **entries: Any) -> None:
         """Add or replace entries of results.json."""
         results = self.read_results() if self.results_path.exists() else {}
@@ -131,14 +141,25 @@ def write_text(path: Path, text: str) -> None:
         raise OutputError(f"{path} can't be written: {error.strerror or error}", hint="choose another path") from error
 
 
+def announced_run() -> RunFolder | None:
+    """The run that this process belongs to, where another process has started it for one of the run's devices."""
+    announced = os.environ.get(RUN_FOLDER_VARIABLE)
+    return RunFolder(Path(announced)) if announced else None
+
+
+def record_run(run: RunFolder) -> None:
+    """Tell whoever started this process which run it made, where they asked for it."""
+    if record := os.environ.get(RUN_RECORD_VARIABLE):
+        with Path(record).open("a", encoding="utf-8") as file:
+            file.write(f"{run.path.absolute()}\n")
+
+
 def create_run(config: Config) -> RunFolder:
-    """Make a new run folder with a name that no other run has, or join the one that a launcher announced.
+    """Make a new run folder with a name that no other run has.
 
     Raises:
         OutputError: The folder can't be made.
     """
-    if announced := os.environ.get(RUN_FOLDER_VARIABLE):
-        return RunFolder(Path(announced))
     names = (config.data.name, config.model.name, config.trainer.engine)
     family = "_".join(re.sub(r"[^\w.-]+", "-", name) for name in names)
     now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -172,8 +193,8 @@ def finish_run(run: RunFolder, *, output_dir: str | Path) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def find_run(which: str, *, output_dir: str | Path = "outputs") -> RunFolder:
-    """The run folder that `run=` names: a path, or `latest` for the newest finished run under `output_dir`.
+def find_run(which: str, *, output_dir: str | Path = "outputs", key: str = "run") -> RunFolder:
+    """The run folder that `run=` (or another key) names: a path, or `latest`, the newest finished run in `output_dir`.
 
     Raises:
         RunError: There is none.
@@ -183,17 +204,44 @@ def find_run(which: str, *, output_dir: str | Path = "outputs") -> RunFolder:
         finished = [dated for path in root.glob("*/*/results.json") if (dated := _finished(RunFolder(path.parent)))]
         if not finished:
             raise RunError(
-                f"run=latest: no finished run in {root}/",
+                f"{key}=latest: no finished run in {root}/",
                 hint="train one first: python scripts/train.py data=digits\nor name another place: output_dir=<folder>",
             )
         return max(finished)[1]
     run = RunFolder(Path(which).expanduser())
     if not run.config_path.is_file():
         raise RunError(
-            f"run={which}: no run folder there (a run folder holds config.yaml)",
-            hint=f"run=latest takes the newest finished run in {root}/",
+            f"{key}={which}: no run folder there (a run folder holds config.yaml)",
+            hint=f"{key}=latest takes the newest finished run in {root}/",
         )
     return run
+
+
+def find_resumable(which: str, *, output_dir: str | Path = "outputs") -> RunFolder:
+    """The run that `resume=` names: its folder, or `latest` for the newest under `output_dir` that has a checkpoint.
+
+    Raises:
+        RunError: There is none.
+    """
+    root = Path(output_dir).expanduser()
+    if which != "latest":
+        run = RunFolder(Path(which).expanduser())
+        if not run.config_path.is_file():
+            hint = f"resume=latest takes the newest run in {root}/ that has a checkpoint"
+            raise RunError(f"resume={which}: no run folder there (a run folder holds config.yaml)", hint=hint)
+        return run
+    started = [
+        (run.started, run)
+        for path in root.glob("*/*/checkpoints")
+        if (run := RunFolder(path.parent)).config_path.is_file() and any(path.glob("[!.]*.ckpt"))
+    ]
+    if not started:
+        raise RunError(
+            f"resume=latest: no run in {root}/ has a checkpoint",
+            hint="a run writes its first one after trainer.checkpoint_every_n_steps or an epoch\n"
+            "name another place (output_dir=<folder>), or train anew: leave resume away",
+        )
+    return max(started)[1]
 
 
 def _finished(run: RunFolder) -> tuple[str, RunFolder] | None:

@@ -2,52 +2,124 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, replace
+import contextlib
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from mlstack.commands.evaluate import Scores, measure
+from mlstack.commands.evaluate import measure
+from mlstack.commands.resume import check_changes, is_over, starting_weights
 from mlstack.config import Config
+from mlstack.config.contradictions import better_direction
+from mlstack.config.model import LOSSES
+from mlstack.config.trainer import METRICS
 from mlstack.datasets import Dataset, load_dataset
 from mlstack.datasets.derived import with_derived
 from mlstack.engines import Engine, RunResult, create_engine
-from mlstack.errors import MLStackError
+from mlstack.errors import DataError, MLStackError, OutputError
+from mlstack.metrics import Scores
 from mlstack.models.catalog import check_name
-from mlstack.provenance import provenance
+from mlstack.provenance import git_state, provenance
+from mlstack.reports.headline import headline
 from mlstack.reports.learning_curves import draw_learning_curves
 from mlstack.reports.run_figures import draw_split
-from mlstack.runs import RunFolder, create_run, discard_run, finish_run
+from mlstack.runs import (
+    RunFolder,
+    announced_run,
+    create_run,
+    discard_run,
+    find_resumable,
+    finish_run,
+    record_run,
+)
 from mlstack.utils.console import logged_to, say
 from mlstack.utils.ranks import is_main_process
 
+# Of the figures, those that the tracker shows; each task has some of them.
+SENT_FIGURES = ("learning_curves", "sample_predictions", "confusion_matrix", "label_scores", "predicted_against_true")
+WHAT_IS_LEARNT = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
 # Statistics of the pictures that torchvision's and timm's pretrained weights have seen.
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 
 
 def train(config: Config) -> None:
-    """Train a model as the settings say, and leave a finished run folder.
+    """Train a model as the settings say, or go on with a run that was stopped, and leave a finished run folder.
 
     Raises:
-        MLStackError: Settings, data or hardware that can't work; no run folder is left behind.
+        MLStackError: Settings, data or hardware that can't work; no new run folder is left behind.
     """
+    resumed = _resumed(config)
+    if resumed is not None and is_over(resumed.run, resumed.changes):
+        say(f"{resumed.run.path} has finished: nothing to do (more epochs: trainer.max_epochs=N)")
+        return
+    if resumed is None:
+        config = replace(config, init_from=starting_weights(config))
     if config.model.target is None:
         check_name(config.model.name)  # before a framework is imported
     engine = create_engine(config.trainer.engine)
     engine.check(config)
     dataset = load_dataset(config.data)
     config = complete(config, dataset)
-    run = create_run(config)
+    run = resumed.run if resumed else _new_run(engine, config)
     if not is_main_process():
         engine.fit(config, dataset, run)
         return
+    record_run(run)
     with logged_to(run.log_path):
-        run.write_config(config)
-        run.update_results(status="running", started_at=datetime.now(UTC).isoformat(), **provenance())
-        say(_opening(config, dataset, run))
-        result, cpu_seconds = _fit(engine, config, dataset, run)
-        _conclude(engine, config, dataset, run, result, cpu_seconds)
+        if resumed:
+            _reopen(run, config, dataset, resumed.changes)
+        else:
+            run.write_config(config)
+            started = datetime.now(UTC).isoformat()
+            run.update_results(status="running", started_at=started, data=_data_facts(dataset), **provenance())
+        say(_opening(config, dataset, run, ranks=engine.world_size(config)))
+        result = _fit(engine, config, dataset, run)
+        _conclude(engine, config, dataset, run, result)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that goes on, and what of its settings is new."""
+
+    run: RunFolder
+    changes: list[str]
+
+
+def _resumed(config: Config) -> Resumed | None:
+    if config.resume is None:
+        return None
+    run = announced_run() or find_resumable(config.resume, output_dir=config.output_dir)
+    return Resumed(run, check_changes(run.read_config(), config))
+
+
+def _new_run(engine: Engine, config: Config) -> RunFolder:
+    """The folder of a new run; of several processes only the first one makes it."""
+    if (announced := announced_run()) is not None:
+        return announced
+    made = str(create_run(config).path) if is_main_process() else None
+    return RunFolder(Path(engine.share(config, made)))
+
+
+def _reopen(run: RunFolder, config: Config, dataset: Dataset, changes: list[str]) -> None:
+    """Note that a run goes on.
+
+    Raises:
+        DataError: The data are not those that it began with.
+    """
+    results = run.read_results() if run.results_path.exists() else {}
+    known = results.get("data", {}).get("fingerprint")
+    if known and known != dataset.fingerprint:
+        raise DataError(
+            f"the data are not those that {run.path} was trained on (another fingerprint)",
+            hint="put the same data back, name their place with data.path=, or start anew with init_from=",
+        )
+    run.write_config(replace(config, resume=None))
+    entry = {"at": datetime.now(UTC).isoformat(), "git": git_state(), "changes": changes}
+    run.update_results(status="running", resumed=[*results.get("resumed", []), entry])
+    for change in changes:
+        say(f"resume      {change}; the learning-rate schedule is computed anew")
 
 
 def complete(config: Config, dataset: Dataset) -> Config:
@@ -57,30 +129,41 @@ def complete(config: Config, dataset: Dataset) -> Config:
         data = replace(data, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     if trainer.fast_dev_run:
         trainer = replace(trainer, max_epochs=1, limit_train_batches=1, limit_val_batches=1, limit_test_batches=1)
+    if trainer.monitor == "auto":
+        trainer = replace(trainer, monitor=f"val_{METRICS[data.task][1]}")
     if trainer.mode == "auto":
-        trainer = replace(trainer, mode="min" if trainer.monitor.endswith("loss") else "max")
-    return replace(config, data=data, trainer=trainer)
+        trainer = replace(trainer, mode=better_direction(trainer.monitor))
+    model = config.model if config.model.loss != "auto" else replace(config.model, loss=LOSSES[data.task][0])
+    return replace(config, model=model, data=data, trainer=trainer)
 
 
-def _fit(engine: Engine, config: Config, dataset: Dataset, run: RunFolder) -> tuple[RunResult, float]:
-    """Train; says in results.json how it ended if it does not end well. Returns also the CPU seconds it took."""
-    started = time.process_time()
+def _fit(engine: Engine, config: Config, dataset: Dataset, run: RunFolder) -> RunResult:
+    """Train; says in results.json how it ended if it does not end well."""
     try:
-        result = engine.fit(config, dataset, run)
-    except MLStackError:
-        if not run.metrics_path.exists():  # nothing was trained yet: leave nothing half-written
+        return engine.fit(config, dataset, run)
+    except MLStackError as error:
+        if config.resume is None and not run.metrics_path.exists() and not _has_checkpoint(run):  # nothing to keep
             discard_run(run)
+        else:
+            _note_end(run, "failed", error)
         raise
     except BaseException as error:
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-        run.update_results(status=reason, error=f"{type(error).__name__}: {error}")
+        _note_end(run, "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed", error)
+        if _has_checkpoint(run):
+            say(f"go on with  python scripts/train.py resume={run.path}")
         raise
-    return result, time.process_time() - started
 
 
-def _conclude(
-    engine: Engine, config: Config, dataset: Dataset, run: RunFolder, result: RunResult, cpu_seconds: float
-) -> None:
+def _has_checkpoint(run: RunFolder) -> bool:
+    return any(run.checkpoints.glob("[!.]*.ckpt"))
+
+
+def _note_end(run: RunFolder, status: str, error: BaseException) -> None:
+    with contextlib.suppress(OutputError):  # a full disk may be the very reason
+        run.update_results(status=status, error=f"{type(error).__name__}: {error}")
+
+
+def _conclude(engine: Engine, config: Config, dataset: Dataset, run: RunFolder, result: RunResult) -> None:
     """Measure the best checkpoint, write results.json, draw the figures, say what came out."""
     measured = {
         name: measure(engine, config, dataset, run, split=name)
@@ -88,29 +171,35 @@ def _conclude(
         if limit
     }
     metrics = {name: scores for name, (_, scores) in measured.items()}
-    run.update_results(metrics=metrics, **_facts(config, dataset, result, cpu_seconds))
+    run.update_results(metrics=metrics, **_facts(config, result))
     _draw(config, dataset, run, measured)
     if config.trainer.fast_dev_run:
         run.update_results(status="fast_dev_run")
     else:
         finish_run(run, output_dir=config.output_dir)
+    images = [run.figures / f"{name}.png" for name in SENT_FIGURES]
+    engine.report(run, images, status="fast_dev_run" if config.trainer.fast_dev_run else "finished")
     say(_closing(config, run, result, metrics))
 
 
-def _facts(config: Config, dataset: Dataset, result: RunResult, cpu_seconds: float) -> dict[str, Any]:
+def _facts(config: Config, result: RunResult) -> dict[str, Any]:
     facts = asdict(result)
     del facts["is_main"]
+    batch = config.data.batch_size * result.world_size * config.trainer.accumulate_grad_batches
     return {
         **facts,
-        "cpu_seconds": cpu_seconds,
-        "cores_busy": cpu_seconds / result.train_seconds,
+        "cores_busy": result.cpu_seconds / result.train_seconds,
+        "global_batch_size": batch,
         "seed": config.seed,
-        "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "images": {name: len(split) for name, split in dataset.splits.items()},
-            "classes": len(dataset.classes),
-        },
+    }
+
+
+def _data_facts(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "images": {name: len(split) for name, split in dataset.splits.items()},
+        "classes": len(dataset.classes),
     }
 
 
@@ -123,30 +212,35 @@ def _draw(config: Config, dataset: Dataset, run: RunFolder, measured: dict[str, 
         monitor=settings.monitor,
         mode=settings.mode,
         title=title,
+        task=dataset.task,
+        loss=config.model.loss,
     )
     name = "test" if "test" in measured else "val"
     if name in measured:
         predictions, _ = measured[name]
-        draw_split(run.figures, dataset.splits[name], predictions.probabilities, dataset.classes, name=name)
+        split, task = dataset.splits[name], dataset.task
+        draw_split(run.figures, split, predictions.outputs, dataset.classes, task=task, name=name)
 
 
-def _opening(config: Config, dataset: Dataset, run: RunFolder) -> str:
+def _opening(config: Config, dataset: Dataset, run: RunFolder, *, ranks: int) -> str:
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-    data = config.data
+    data, parts = config.data, config.trainer.accumulate_grad_batches
+    batch = f"{data.batch_size}"
+    if ranks * parts > 1:
+        named = ((ranks, "devices"), (parts, "accumulated"))
+        batch += "".join(f" × {count} {name}" for count, name in named if count > 1)
+        batch += f" = {data.batch_size * ranks * parts:,} images an optimizer step"
     return (
         f"data        {dataset.name}: {sizes}; {data.image_size}×{data.image_size}×{data.channels}, "
-        f"{len(dataset.classes)} classes\n"
+        f"{len(dataset.classes)} {WHAT_IS_LEARNT[dataset.task]}\n"
         f"model       {config.model.target or config.model.name}, {config.model.optimizer}, {config.model.scheduler}\n"
+        f"batch       {batch}\n"
         f"run folder  {run.path}"
     )
 
 
 def _closing(config: Config, run: RunFolder, result: RunResult, metrics: dict[str, Scores]) -> str:
-    lines = []
-    for name, scores in metrics.items():
-        lines.append(
-            f"{name:<10}  accuracy {scores['accuracy']:.4f}   loss {scores['loss']:.4f}   f1 {scores['f1']:.4f}"
-        )
+    lines = [f"{name:<10}  {headline(config.data.task, scores)}" for name, scores in metrics.items()]
     best = "" if result.best_epoch is None else f"   best epoch {result.best_epoch + 1} of {result.epochs}"
     early = ", stopped early" if result.stopped_early else ""
     lines.append(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlstack.config import Config
 from mlstack.datasets import Dataset
-from mlstack.datasets.base import Batch
+from mlstack.datasets.base import Batch, Labels
 from mlstack.runs import RunFolder
 
 
@@ -27,19 +29,23 @@ class Predictions:
     """What a network says about pictures.
 
     Attributes:
-        probabilities: float32 [n, class].
-        labels: int64 [n]; what the source says they are.
+        outputs: By `data.task`: float32 [n, class], rows that sum to 1 (classification); float32 [n, label], each 0
+            to 1 on its own (multilabel); float32 [n, target] in the targets' own units (regression).
+        labels: int64 [n], float32 [n, label] of 0 and 1, or float32 [n, target]; what the source says they are.
         indices: int64 [n], positions in the source.
     """
 
-    probabilities: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    outputs: NDArray[np.float32]
+    labels: Labels
     indices: NDArray[np.int64]
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The likeliest class of each picture, int64 [n]."""
-        likeliest: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        """The likeliest class of each picture, int64 [n].
+
+        For classification only: of several labels or of numbers, the greatest output decides nothing.
+        """
+        likeliest: NDArray[np.int64] = self.outputs.argmax(axis=1)
         return likeliest
 
 
@@ -54,11 +60,13 @@ class RunResult:
         best_epoch: Epoch of the best checkpoint, counted from 0; None without a validation.
         best_score: The monitored metric there.
         images_per_second: Training images a second over all devices, validation not counted.
-        train_seconds: Wall time of `fit`, validation and checkpoints included.
+        train_seconds: Wall time of training, validation and checkpoints included, also before the run was stopped.
+        cpu_seconds: The same in CPU seconds of this process.
         peak_memory_mb: Most memory held, by the process or on the device, in MiB.
         gpu_utilization: How busy the GPU was, 0 to 1; None on a CPU.
         parameters: Parameters of the network, trainable and frozen.
         device: What it ran on, in words.
+        world_size: Processes that shared the work.
         stopped_early: Whether early stopping ended it.
     """
 
@@ -69,10 +77,12 @@ class RunResult:
     best_score: float | None
     images_per_second: float
     train_seconds: float
+    cpu_seconds: float
     peak_memory_mb: float
     gpu_utilization: float | None
     parameters: int
     device: str
+    world_size: int
     stopped_early: bool
 
 
@@ -82,6 +92,9 @@ class Engine(Protocol):
     def fit(self, config: Config, dataset: Dataset, run: RunFolder) -> RunResult:
         """Train, validate, and leave checkpoints and metrics.csv in the run folder.
 
+        With `config.resume` the run goes on from its newest whole checkpoint, and ends bit for bit as if it had not
+        been stopped (on a CPU, with as many processes and threads); with none of them it begins anew.
+
         Args:
             config: All settings; derived ones are filled in.
             dataset: The data with its splits.
@@ -90,6 +103,10 @@ class Engine(Protocol):
         Raises:
             HardwareError: A device that isn't there.
             ConfigError: A network that doesn't fit the data.
+            OutputError: A checkpoint or a row of metrics can't be written.
+            TrainingError: A loss is NaN or infinite, or the memory is full.
+            KeyboardInterrupt: Ctrl-C; a checkpoint has been written.
+            SystemExit: SIGTERM; a checkpoint has been written.
         """
         ...
 
@@ -102,6 +119,24 @@ class Engine(Protocol):
             run: The run folder that holds the weights.
             checkpoint: `best` or `last`; a run that kept none answers with the weights that `fit` left in memory.
         """
+        ...
+
+    def report(self, run: RunFolder, images: Sequence[Path], *, status: str) -> None:
+        """Tell the tracker what came out, once results.json and the figures are written, and end its record.
+
+        Args:
+            run: The run folder that `fit` was given.
+            images: PNGs to show there; those that aren't there are left out.
+            status: `finished` or `fast_dev_run`.
+        """
+        ...
+
+    def share(self, config: Config, text: str | None) -> str:
+        """Rank 0's text on every process that a launcher such as torchrun has started; the text itself without one."""
+        ...
+
+    def world_size(self, config: Config) -> int:
+        """Processes that will share the work, over all machines."""
         ...
 
     def check(self, config: Config) -> None:

@@ -14,6 +14,8 @@ from mlstack.datasets import Dataset, load_dataset
 from mlstack.engines import RunResult
 from mlstack.runs import RunFolder
 
+CLOCK = ("images_per_second", "cpu_seconds")
+
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
@@ -34,10 +36,10 @@ class Fitted:
         return dict(self.checkpoint(name)["state_dict"])
 
     def rows(self) -> list[dict[str, str]]:
-        """metrics.csv, without the column that the clock decides and without empty cells."""
+        """metrics.csv, without the columns that the clock decides and without empty cells."""
         with self.run.metrics_path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        return [{name: cell for name, cell in row.items() if cell and name != "images_per_second"} for row in rows]
+        return [{name: cell for name, cell in row.items() if cell and name not in CLOCK} for row in rows]
 
     def column(self, name: str) -> list[float]:
         return [float(row[name]) for row in self.rows() if name in row]

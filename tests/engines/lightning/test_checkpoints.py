@@ -25,10 +25,19 @@ class Epochs:
     current_epoch: int = 0
     check_val_every_n_epoch: int = 1
     is_global_zero: bool = True
+    global_step: int = 0
     callback_metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def save_checkpoint(self, path: Path) -> None:
         path.write_text(f"weights of epoch {self.current_epoch}")
+
+
+class Quiet:
+    """What the callback needs of a training module: nothing to look at before it is saved."""
+
+    def before_save(self) -> None: ...
+
+    def end_epoch(self) -> None: ...
 
 
 def run(folder: Path, scores: list[float], **settings: Any) -> Checkpoints:
@@ -37,7 +46,7 @@ def run(folder: Path, scores: list[float], **settings: Any) -> Checkpoints:
     epochs, checkpoints = Epochs(), Checkpoints(folder, config)
     for epochs.current_epoch, score in enumerate(scores):
         epochs.callback_metrics = {config.monitor: torch.tensor(score)}
-        checkpoints.on_train_epoch_end(epochs, None)  # type: ignore[arg-type]
+        checkpoints.on_train_epoch_end(epochs, Quiet())  # type: ignore[arg-type]
     return checkpoints
 
 
@@ -100,8 +109,36 @@ def test_a_full_disk_is_one_message_and_leaves_no_half_written_file(
 
 def test_only_rank_0_names_checkpoints(tmp_path: Path) -> None:
     epochs, checkpoints = Epochs(is_global_zero=False), Checkpoints(tmp_path, TrainerConfig(mode="max"))
-    checkpoints.on_train_epoch_end(epochs, None)  # type: ignore[arg-type]
+    checkpoints.on_train_epoch_end(epochs, Quiet())  # type: ignore[arg-type]
     assert list(weights(tmp_path)) == [".epoch_0.ckpt"]
+
+
+def test_a_checkpoint_is_written_whenever_so_many_steps_are_over(tmp_path: Path) -> None:
+    epochs, checkpoints = Epochs(), Checkpoints(tmp_path, TrainerConfig(mode="max", checkpoint_every_n_steps=5))
+    checkpoints.on_train_start(epochs, None)  # type: ignore[arg-type]
+    saved = []
+    for epochs.global_step in range(2, 24, 3):  # three steps a turn
+        (tmp_path / "last.ckpt").unlink(missing_ok=True)
+        checkpoints.on_train_batch_end(epochs, Quiet())  # type: ignore[arg-type]
+        saved += [epochs.global_step] if (tmp_path / "last.ckpt").exists() else []
+    assert saved == [5, 11, 17, 20]
+
+
+def test_a_run_that_goes_on_completes_what_the_one_before_it_could_not(tmp_path: Path) -> None:
+    first = run(tmp_path, [0.5, 0.9, 0.7], mode="max")
+    (tmp_path / "last.ckpt").unlink()
+    (tmp_path / "best.ckpt").unlink()
+    (tmp_path / "epoch_0.ckpt").unlink()
+    (tmp_path / "epoch_7.ckpt").write_text("weights of epoch 7")  # later than the checkpoint that it goes on from
+    settings = TrainerConfig(mode="max")
+    second = Checkpoints(tmp_path, settings, resumed_from=tmp_path / "epoch_2.ckpt")
+    second.load_state_dict(first.state_dict())
+    assert weights(tmp_path) == {
+        "best.ckpt": "epoch 1",
+        "epoch_1.ckpt": "epoch 1",
+        "epoch_2.ckpt": "epoch 2",
+        "last.ckpt": "epoch 2",
+    }
 
 
 def test_scores_travel_with_the_checkpoint(tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from mlstack.config import Config, TrainerConfig
-from mlstack.engines.lightning.devices import check_devices, device_name, resolve_accelerator, torch_device
+from mlstack.engines.lightning.devices import (
+    check_devices,
+    device_name,
+    devices_and_nodes,
+    resolve_accelerator,
+    share_text,
+    torch_device,
+    world_size,
+)
 from mlstack.errors import HardwareError
 
 pytestmark = pytest.mark.framework
@@ -104,8 +112,37 @@ def test_what_a_cpu_can_do_passes(settings: dict[str, Any]) -> None:
     assert resolve_accelerator(settings.get("accelerator", "auto")) == "cpu"
 
 
-def test_torchrun_is_refused_while_its_processes_cannot_share_a_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    with pytest.raises(HardwareError, match="torchrun") as caught:
-        check_devices(Config())
-    assert "trainer.devices=2 trainer.strategy=ddp" in str(caught.value)
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a process that torchrun started: the third of four, two on each machine."""
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "none",
+        "RANK": "2",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "4",
+        "LOCAL_WORLD_SIZE": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("torchrun", "machine")
+def test_a_launcher_decides_how_many_processes_there_are() -> None:
+    assert devices_and_nodes(TrainerConfig()) == (2, 2)
+    assert world_size(TrainerConfig()) == 4
+    check(accelerator="auto")
+    assert "torchrun --nproc_per_node 8" in refused(accelerator="cpu", devices=8)
+
+
+@pytest.mark.usefixtures("machine")
+def test_without_a_launcher_the_settings_decide() -> None:
+    assert devices_and_nodes(TrainerConfig(devices=3)) == (3, 1)
+    assert world_size(TrainerConfig(devices=3, lightning={"num_nodes": 2})) == 6
+    assert share_text("the folder", "cpu") == "the folder"
+
+
+@pytest.mark.usefixtures("machine")
+def test_more_processes_than_cores_get_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    check(accelerator="cpu", devices=500)
+    assert "warning     500 processes share" in capsys.readouterr().out
+    check(accelerator="cpu", devices=1)
+    assert capsys.readouterr().out == ""

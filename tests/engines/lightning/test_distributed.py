@@ -1,10 +1,15 @@
+"""Several processes share one run: started by Lightning, by torchrun, by torchrun on several machines, in a sweep."""
+
 from __future__ import annotations
 
 import csv
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,57 +20,161 @@ from .conftest import Fit
 pytestmark = pytest.mark.framework
 
 ROOT = Path(__file__).parents[3]
+SCRIPT = str(ROOT / "scripts" / "train.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "own_code"), "OMP_NUM_THREADS": "1"}
+# 90 pictures in batches of 16: the last two share 26, so that one rank has 7 and the other 6.
 SETTINGS = {
+    "data.args.train": 90,
     "data.augment.flip": 0.5,
     "data.augment.crop": 2,
     "model.learning_rate": 0.01,
     "model.optimizer": "sgd",
     "model.weight_decay": 0.0,
-    "trainer.max_epochs": 2,
+    "trainer.max_epochs": 7,
     "trainer.accumulate_grad_batches": 2,
     "trainer.steps_per_execution": 2,
 }
+COMMON = (
+    "model.target=tiny_networks:tiny",
+    "data.name=few_digits",
+    "data.target=few_digits:load",
+    "data.batch_size=8",
+    "trainer.accelerator=cpu",
+    "trainer.strategy=ddp",
+)
+
+
+def words(folder: Path, **more: object) -> list[str]:
+    return [*COMMON, f"output_dir={folder / 'outputs'}", *(f"{key}={value}" for key, value in more.items())]
+
+
+def start(*command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT
+    )
+
+
+def ended(process: subprocess.Popen[str], status: int = 0) -> str:
+    """What a process said, once it has ended as expected."""
+    try:
+        out, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    assert process.returncode == status, out + err
+    return out
+
+
+def only_run(folder: Path) -> Path:
+    [run] = (folder / "outputs").glob("*_lightning/*")
+    return run
+
+
+def validations(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["val_loss"]]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return dict(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+
+
+def assert_nothing_is_said_twice(said: str, *, epochs: int) -> None:
+    assert sum(line.startswith("epoch") for line in said.splitlines()) == epochs
+    for beginning in ("data  ", "model  ", "batch  ", "test  ", "training  ", "next  "):
+        assert sum(line.startswith(beginning) for line in said.splitlines()) == 1, beginning
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def test_two_processes_share_one_run_and_learn_what_one_learns_from_batches_twice_as_large(
     fit: Fit, tmp_path: Path
 ) -> None:
-    words = [
-        "model.target=tiny_networks:tiny",
-        "data.name=few_digits",
-        "data.target=few_digits:load",
-        "data.batch_size=8",
-        "trainer.accelerator=cpu",
-        "trainer.devices=2",
-        "trainer.strategy=ddp",
-        f"output_dir={tmp_path / 'outputs'}",
-        *(f"{key}={value}" for key, value in SETTINGS.items()),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "own_code"), "OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "train.py"), *words],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stderr == ""
-    assert [line.split()[0] for line in answer.stdout.splitlines() if line.startswith("epoch")] == ["epoch"] * 2
-    for start in ("data  ", "model  ", "test  ", "training  ", "next  "):
-        assert sum(line.startswith(start) for line in answer.stdout.splitlines()) == 1, start
+    said = ended(start(sys.executable, SCRIPT, *words(tmp_path, **SETTINGS), "trainer.devices=2"))
+    assert_nothing_is_said_twice(said, epochs=7)
+    assert "8 × 2 devices × 2 accumulated = 32 images an optimizer step" in said
 
-    [run] = (tmp_path / "outputs").glob("*_lightning/*")
+    run = only_run(tmp_path)
     facts = json.loads((run / "results.json").read_text())
-    assert (facts["status"], facts["epochs"], facts["steps"]) == ("finished", 2, 6)
-    with (run / "metrics.csv").open(newline="") as file:
-        validations = [row for row in csv.DictReader(file) if row["val_loss"]]
-    assert [row["step"] for row in validations] == ["3", "6"]
+    assert (facts["status"], facts["epochs"], facts["steps"], facts["world_size"]) == ("finished", 7, 21, 2)
+    assert [row["step"] for row in validations(run)] == ["3", "6", "9", "12", "15", "18", "21"]
 
-    settings = {key.replace(".", "__"): value for key, value in SETTINGS.items()}
-    alone = fit(data__batch_size=16, **settings)
-    together = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    settings = {key.replace(".", "__", 1): value for key, value in SETTINGS.items() if "args" not in key}
+    settings = {key.replace(".", "__"): value for key, value in settings.items()}
+    alone = fit(data__batch_size=16, data__args={"train": 90}, **settings)
+    together = weights(run)
     for name, value in alone.weights().items():
-        torch.testing.assert_close(together[name], value, rtol=0, atol=1e-6, msg=name)
-    assert [float(row["val_loss"]) for row in validations] == pytest.approx(alone.column("val_loss"), abs=1e-4)
+        torch.testing.assert_close(together[name], value, rtol=0, atol=1e-5, msg=name)
+    losses = [float(row["val_loss"]) for row in validations(run)]
+    assert losses == pytest.approx(alone.column("val_loss"), abs=1e-4)
+    rows = [float(row["train_loss"]) for row in csv_rows(run) if row["train_loss"]]
+    assert rows == pytest.approx(alone.column("train_loss"), abs=1e-4)
+
+
+def csv_rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_torchrun_on_two_machines_makes_one_run(tmp_path: Path) -> None:
+    port = free_port()
+    machines = [
+        start(
+            *TORCHRUN,
+            *("--nnodes", "2", "--node_rank", str(rank), "--nproc_per_node", "1"),
+            *("--master_addr", "127.0.0.1", "--master_port", str(port)),
+            SCRIPT,
+            *words(tmp_path, **{"trainer.max_epochs": 2}),
+        )
+        for rank in range(2)
+    ]
+    said = [ended(machine) for machine in machines]
+    assert_nothing_is_said_twice(said[0], epochs=2)
+    assert said[1] == ""
+    facts = json.loads((only_run(tmp_path) / "results.json").read_text())
+    assert (facts["status"], facts["steps"], facts["world_size"]) == ("finished", 12, 2)
+
+
+def test_a_run_under_torchrun_stops_at_a_sigterm_with_a_checkpoint_and_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
+    def torchrun(*arguments: str) -> subprocess.Popen[str]:
+        return start(*TORCHRUN, "--nproc_per_node", "2", "--master_port", str(free_port()), SCRIPT, *arguments)
+
+    longer = {**SETTINGS, "data.args.train": 1400, "trainer.max_epochs": 4, "trainer.log_every_n_steps": 5}
+    stopped = torchrun(*words(tmp_path / "stopped", **longer))
+    until_it_trains(tmp_path / "stopped", stopped)
+    stopped.send_signal(signal.SIGTERM)
+    stopped.communicate(timeout=120)
+    assert stopped.returncode != 0
+    run = only_run(tmp_path / "stopped")
+    assert json.loads((run / "results.json").read_text())["status"] == "interrupted"
+    assert 0 < torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] < 4 * 44
+    ended(torchrun(f"resume={run}"))
+
+    ended(torchrun(*words(tmp_path / "undisturbed", **longer)))
+    reference = only_run(tmp_path / "undisturbed")
+    for name, value in weights(reference).items():
+        assert torch.equal(weights(run)[name], value), name
+    clock = ("images_per_second", "cpu_seconds")
+    for row, expected in zip(csv_rows(run), csv_rows(reference), strict=True):
+        assert {key: row[key] for key in row if key not in clock} == {
+            key: expected[key] for key in row if key not in clock
+        }
+
+
+def until_it_trains(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Wait for the first row of metrics."""
+    while not any((folder / "outputs").glob("*_lightning/*/metrics.csv")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
+def test_a_sweep_of_distributed_runs_makes_a_folder_for_each(tmp_path: Path) -> None:
+    sweep = ["-m", "seed=1,2", "trainer.devices=2", "trainer.max_epochs=1", *words(tmp_path)]
+    said = ended(start(sys.executable, SCRIPT, *sweep))
+    assert "2 jobs: 2 ok, 0 failed" in said
+    runs = list((tmp_path / "outputs").glob("*_lightning/*/results.json"))
+    assert sorted(json.loads(path.read_text())["seed"] for path in runs) == [1, 2]

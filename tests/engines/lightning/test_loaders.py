@@ -29,12 +29,28 @@ def test_batches_come_in_lists_of_up_to_a_group(group: int, sizes: list[int]) ->
 def test_a_batch_is_the_sources_own_as_tensors() -> None:
     batches = source()
     loader = GroupedLoader(batches, DATA, steps=6)
-    loader.set_epoch(3)
+    loader.set_position(3)
     for step, [(images, labels)] in enumerate(loader):
         expected = batches.batch(3, step)
         assert images.dtype == torch.uint8
         np.testing.assert_array_equal(images.numpy(), expected.images)
         assert labels.tolist() == expected.labels.tolist()
+
+
+def test_an_epoch_can_begin_at_a_later_step() -> None:
+    batches = source()
+    loader = GroupedLoader(batches, DATA, steps=6, group=2)
+    loader.set_position(3, 2)
+    assert len(loader) == 2
+    shown = [images for group in loader for images, _ in group]
+    for step, images in zip(range(2, 6), shown, strict=True):
+        np.testing.assert_array_equal(images.numpy(), batches.batch(3, step).images)
+
+
+def test_an_epoch_of_which_nothing_is_left_is_one_empty_turn() -> None:
+    loader = GroupedLoader(source(), DATA, steps=6, group=2)
+    loader.set_position(0, 6)
+    assert (len(loader), list(loader)) == (1, [[]])
 
 
 def test_workers_prepare_the_same_batches_in_every_epoch() -> None:
@@ -43,7 +59,7 @@ def test_workers_prepare_the_same_batches_in_every_epoch() -> None:
     there = GroupedLoader(source(), data, steps=6)
     for epoch in (0, 1):
         for loader in (here, there):
-            loader.set_epoch(epoch)
+            loader.set_position(epoch)
         for [(one, _)], [(other, _)] in zip(here, there, strict=True):
             assert one.equal(other)
 

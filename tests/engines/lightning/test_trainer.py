@@ -38,5 +38,5 @@ def test_settings_that_lightning_refuses_are_one_message() -> None:
 
 
 def test_a_run_obeys_lightnings_own_arguments(fit: Fit) -> None:
-    fitted = fit(trainer__max_epochs=1, trainer__lightning={"val_check_interval": 3})
-    assert [int(row["step"]) for row in fitted.rows() if "val_loss" in row] == [3, 6]
+    fitted = fit(trainer__max_epochs=3, trainer__lightning={"max_time": "00:00:00:00"})
+    assert fitted.result.epochs < 3

@@ -122,7 +122,7 @@ def test_every_precision_of_a_cpu_learns(fit: Fit) -> None:
 
 def test_the_learning_rate_follows_the_schedule_step_by_step(fit: Fit) -> None:
     fitted = fit(trainer__log_every_n_steps=3, model__scheduler="cosine", model__learning_rate=0.01)
-    # after 3, 6, 9 and 12 of 12 steps: 0.01 · (1 + cos(π · step / 12)) / 2
-    expected = {3: 0.00853553, 6: 0.005, 9: 0.00146447, 12: 0.0}
+    # the third, sixth, ninth and twelfth of 12 steps, counted from 0: 0.01 · (1 + cos(π · step / 12)) / 2
+    expected = {3: 0.00933013, 6: 0.0062941, 9: 0.0025, 12: 0.00017037}
     logged = {int(row["step"]): float(row["learning_rate"]) for row in fitted.rows() if "train_loss" in row}
     assert logged == pytest.approx(expected, abs=1e-8)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from mlstack.config import Config
+from mlstack.config import Config, TrainerConfig
 from mlstack.errors import HardwareError
-from mlstack.runs import RUN_FOLDER_VARIABLE
+from mlstack.utils.console import say
+from mlstack.utils.hardware import usable_cores
+from mlstack.utils.ranks import is_main_process
 
 
 def check_devices(config: Config) -> None:
@@ -18,13 +23,10 @@ def check_devices(config: Config) -> None:
         HardwareError: Naming what is there and what to type instead.
     """
     trainer = config.trainer
-    if "TORCHELASTIC_RUN_ID" in os.environ and RUN_FOLDER_VARIABLE not in os.environ:
-        raise HardwareError(
-            "torchrun starts each process on its own, and they would not share a run folder",
-            hint="let the script start them: trainer.devices=2 trainer.strategy=ddp",
-        )
+    if launched_from_outside():
+        trainer = replace(trainer, devices=_launched_here(trainer))
     kind, available = resolve_accelerator(trainer.accelerator), torch.cuda.device_count()
-    if trainer.accelerator == "auto" and kind == "cpu" and (trainer.devices != 1):
+    if trainer.accelerator == "auto" and kind == "cpu" and trainer.devices != 1 and not launched_from_outside():
         raise HardwareError(
             f"trainer.devices={trainer.devices}: no GPU is there",
             hint="type trainer.devices=1, or let CPU processes share the work: "
@@ -40,6 +42,73 @@ def check_devices(config: Config) -> None:
             "trainer.devices=-1 (all) counts GPUs", hint="on a CPU say how many processes: trainer.devices=1"
         )
     _check_precision(trainer.precision, kind)
+    if kind == "cpu" and trainer.devices > (cores := usable_cores()) and is_main_process():
+        say(f"warning     {trainer.devices} processes share {cores} core{'s' * (cores > 1)}: fewer would be faster")
+
+
+def launched_from_outside() -> bool:
+    """Whether a launcher such as torchrun has started one process for each device."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+
+
+def _launched_here(trainer: TrainerConfig) -> int:
+    """Processes that the launcher has started on this machine."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if trainer.devices not in (1, -1, here):
+        raise HardwareError(
+            f"trainer.devices={trainer.devices}, but the launcher has started {here} processes on this machine",
+            hint=f"leave trainer.devices away, or start with: torchrun --nproc_per_node {trainer.devices}",
+        )
+    return here
+
+
+def devices_and_nodes(trainer: TrainerConfig) -> tuple[int, int]:
+    """Processes on this machine, and machines: the launcher's, where there is one."""
+    if not launched_from_outside():
+        return trainer.devices, int(trainer.lightning.get("num_nodes", 1))
+    here = _launched_here(trainer)
+    return here, max(1, int(os.environ["WORLD_SIZE"]) // here)
+
+
+def world_size(trainer: TrainerConfig) -> int:
+    """Processes that share the work, over all machines."""
+    devices, nodes = devices_and_nodes(trainer)
+    if devices == -1:
+        devices = max(1, torch.cuda.device_count())
+    return devices * nodes
+
+
+def share_text(text: str | None, accelerator: str) -> str:
+    """Rank 0's text on every process that a launcher has started; with no launcher the text itself.
+
+    The connection that is made for it is the one that training uses afterwards: Lightning takes it over.
+    """
+    if not launched_from_outside() or int(os.environ["WORLD_SIZE"]) == 1:
+        assert text is not None
+        return text
+    on_gpu = resolve_accelerator(accelerator) == "gpu"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
+    atexit.register(_disconnect)
+    box = [text]
+    torch.distributed.broadcast_object_list(box, src=0)
+    assert box[0] is not None
+    return box[0]
+
+
+def gathered(value: Any) -> list[Any]:
+    """A plain value of each process that trains, by rank; of the only one, where there are no others."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, value)
+    return parts
+
+
+def _disconnect() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _check_precision(precision: str, kind: str) -> None:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 
 from mlstack.config import Config
 from mlstack.datasets import Dataset
+from mlstack.datasets.augment import centre_crop
 from mlstack.datasets.loader import BatchLoader
 from mlstack.engines.base import BatchSource, Predictions, RunResult
 from mlstack.engines.budget import limited, total_steps
 from mlstack.engines.lightning import inference
-from mlstack.engines.lightning.checkpoints import Checkpoints, load_weights
-from mlstack.engines.lightning.devices import check_devices, device_name
+from mlstack.engines.lightning.checkpoints import Checkpoints
+from mlstack.engines.lightning.devices import check_devices, device_name, share_text, world_size
+from mlstack.engines.lightning.guards import closing_unless_done, explained, launching
+from mlstack.engines.lightning.histograms import WeightHistograms
 from mlstack.engines.lightning.loaders import GroupedLoader
+from mlstack.engines.lightning.losses import build_loss
 from mlstack.engines.lightning.module import TrainingModule
+from mlstack.engines.lightning.position import Plan, Position, tell_lightning
 from mlstack.engines.lightning.progress import RunProgress, Speed
-from mlstack.engines.lightning.trackers import build_trackers, close_trackers
+from mlstack.engines.lightning.restore import go_back, load_weights, newest_checkpoint, start_from
+from mlstack.engines.lightning.signals import StopOnSignal
+from mlstack.engines.lightning.trackers import build_trackers, finish_trackers
 from mlstack.engines.lightning.trainer import build_trainer, check_trainer_arguments
-from mlstack.models.pytorch import Classifier, build_classifier
-from mlstack.runs import RUN_FOLDER_VARIABLE, RunFolder
+from mlstack.models.pytorch import Classifier, build_classifier, whiten
+from mlstack.runs import RunFolder
+from mlstack.utils.console import say
 from mlstack.utils.memory import peak_memory_mb
+from mlstack.utils.ranks import is_main_process
+
+WHITENED = 5000  # training images whose patches the whitening filters come from, as in https://arxiv.org/abs/2404.00498
 
 
 class LightningEngine:
@@ -35,57 +46,74 @@ class LightningEngine:
 
     def __init__(self) -> None:
         self._classifier: Classifier | None = None
+        self._trackers: list[Logger] = []
 
     def check(self, config: Config) -> None:
         """Refuse devices and precisions that this machine does not have, and Trainer arguments that don't exist."""
         check_devices(config)
         check_trainer_arguments(config.trainer.lightning)
 
+    def share(self, config: Config, text: str | None) -> str:
+        """Rank 0's text on every process of a run. See `Engine.share`."""
+        return share_text(text, config.trainer.accelerator)
+
+    def world_size(self, config: Config) -> int:
+        """Processes that share the work. See `Engine.world_size`."""
+        return world_size(config.trainer)
+
     def fit(self, config: Config, dataset: Dataset, run: RunFolder) -> RunResult:
         """Train, validate, and leave checkpoints and metrics.csv in the run folder. See `Engine.fit`."""
-        started = time.perf_counter()
+        resumes = config.resume is not None
+        checkpoint, position = (newest_checkpoint(run.checkpoints) if resumes else None) or (None, Position())
         torch.manual_seed(config.seed)
-        classifier = build_classifier(config.model, config.data, channels_last=config.trainer.channels_last)
-        self._classifier = classifier
-        speed, checkpoints = Speed(), Checkpoints(run.checkpoints, config.trainer)
-        callbacks: list[pl.Callback] = [speed]
-        if config.trainer.progress_bar:
-            callbacks.append(RunProgress())
-        if not config.trainer.fast_dev_run:
-            callbacks.append(checkpoints)
-        trainer = build_trainer(config, trackers=build_trackers(config, run), callbacks=callbacks)
-        train, validation = _loaders(config, dataset, trainer)
-        steps = len(train.numbers)
+        model = config.model if checkpoint is None else replace(config.model, pretrained=False)
+        self._classifier = build_classifier(model, config.data, channels_last=config.trainer.channels_last)
+        if checkpoint is None:
+            _prepare(self._classifier, config, dataset)
+        if resumes:
+            go_back(run, position)
+        trackers = build_trackers(config, run, resumed_step=position.step if resumes else None)
+        with closing_unless_done(trackers):
+            result = self._train(config, dataset, run, trackers, checkpoint=checkpoint, position=position)
+        self._trackers = trackers
+        return result
+
+    def _train(
+        self,
+        config: Config,
+        dataset: Dataset,
+        run: RunFolder,
+        trackers: list[Logger],
+        *,
+        checkpoint: Path | None,
+        position: Position,
+    ) -> RunResult:
+        assert self._classifier is not None
+        speed = Speed()
+        checkpoints = Checkpoints(run.checkpoints, config.trainer, resumed_from=checkpoint)
+        trainer = build_trainer(config, trackers=trackers, callbacks=_callbacks(config, speed, checkpoints))
+        source, train, validation = _loaders(config, dataset, trainer)
+        train.set_position(position.epoch, position.batches)
         module = TrainingModule(
-            classifier,
+            self._classifier,
+            _loss(config, dataset),
             config,
-            total_steps=total_steps(config.trainer, steps),
-            images_per_epoch=min(len(dataset.splits["train"]), steps * config.data.batch_size * trainer.world_size),
+            plan=_plan(config, train, source),
+            position=position,
+            metrics_path=run.metrics_path,
         )
         if config.trainer.compile:
-            classifier.compile()
-        try:
-            with _launching(run):
-                trainer.fit(module, train, validation)
-        finally:
-            close_trackers(trainer.loggers)
-        device = trainer.strategy.root_device
-        best = checkpoints.best
-        return RunResult(
-            is_main=trainer.is_global_zero,
-            epochs=trainer.current_epoch,
-            steps=trainer.global_step,
-            best_epoch=best[0] if best else None,
-            best_score=best[1] if best else None,
-            images_per_second=speed.images_per_second,
-            train_seconds=time.perf_counter() - started,
-            peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_memory_mb(),
-            gpu_utilization=speed.gpu_utilization,
-            parameters=sum(parameter.numel() for parameter in classifier.parameters()),
-            device=device_name(device),
-            stopped_early=trainer.current_epoch < config.trainer.max_epochs
-            and trainer.global_step < module.total_steps,  # else it was trainer.max_steps
-        )
+            self._classifier.compile()
+        tell_lightning(trainer, position)
+        if position.stopped:
+            trainer.fit_loop.max_epochs = position.epoch  # early stopping ended it, and what came after it was cut off
+        with launching(run), explained(config):
+            trainer.fit(module, train, validation, ckpt_path=checkpoint)
+        return _result(trainer, module, speed, checkpoints)
+
+    def report(self, run: RunFolder, images: Sequence[Path], *, status: str) -> None:
+        """Send what came out to the tracker, and end its record. See `Engine.report`."""
+        finish_trackers(self._trackers, run, images=images, status=status)
 
     def predict(self, config: Config, source: BatchSource, *, run: RunFolder, checkpoint: str = "best") -> Predictions:
         """Probabilities for every picture of a source, in its order. See `Engine.predict`."""
@@ -101,22 +129,67 @@ class LightningEngine:
         return inference.predict(classifier, config, source)
 
 
-@contextmanager
-def _launching(run: RunFolder) -> Iterator[None]:
-    """Tell the processes that Lightning starts for the other devices the run folder; let Ctrl-C stay what it is."""
-    os.environ[RUN_FOLDER_VARIABLE] = str(run.path.absolute())
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer is sys.exit(1)
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        os.environ.pop(RUN_FOLDER_VARIABLE, None)
+def _prepare(classifier: Classifier, config: Config, dataset: Dataset) -> None:
+    """What the weights of a new run start from: another run's, and filters that fit the data."""
+    if config.init_from is not None:
+        taken = start_from(classifier, Path(config.init_from))
+        if is_main_process():
+            say(f"init_from   {taken}")
+    elif config.model.whitening:
+        images = dataset.splits["train"].images
+        sample = np.linspace(0, len(images) - 1, min(WHITENED, len(images))).astype(np.int64)
+        whiten(classifier, torch.from_numpy(centre_crop(images.read(sample), dataset.image_size).copy()))
 
 
-def _loaders(config: Config, dataset: Dataset, trainer: pl.Trainer) -> tuple[GroupedLoader, GroupedLoader]:
-    """Batches for training and validation; with several ranks, this rank's part of each."""
+def _callbacks(config: Config, speed: Speed, checkpoints: Checkpoints) -> list[pl.Callback]:
+    callbacks: list[pl.Callback] = [speed]
+    if config.trainer.progress_bar:
+        callbacks.append(RunProgress())
+    if not config.trainer.fast_dev_run:
+        callbacks += [checkpoints, StopOnSignal(checkpoints)]
+    if config.tracker_histograms:
+        callbacks.append(WeightHistograms())
+    return callbacks
+
+
+def _plan(config: Config, train: GroupedLoader, source: BatchLoader) -> Plan:
+    batches = train.numbers.steps
+    sizes = tuple(source.global_size(step) for step in range(batches))
+    return Plan(total_steps(config.trainer, batches), batches, images=sum(sizes), global_sizes=sizes)
+
+
+def _loss(config: Config, dataset: Dataset) -> torch.nn.Module:
+    labels = dataset.splits["train"].labels
+    counts = None
+    if dataset.task == "multilabel":
+        counts = labels.sum(axis=0).astype(int).tolist()
+    elif dataset.task == "classification":
+        counts = np.bincount(labels, minlength=len(dataset.classes)).tolist()
+    return build_loss(config.model, config.data, class_counts=counts, images=len(labels))
+
+
+def _result(trainer: pl.Trainer, module: TrainingModule, speed: Speed, checkpoints: Checkpoints) -> RunResult:
+    device, best = trainer.strategy.root_device, checkpoints.best
+    return RunResult(
+        is_main=trainer.is_global_zero,
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        best_epoch=best[0] if best else None,
+        best_score=best[1] if best else None,
+        images_per_second=speed.images_per_second,
+        train_seconds=module.seconds,
+        cpu_seconds=module.cpu_seconds,
+        peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_memory_mb(),
+        gpu_utilization=speed.gpu_utilization,
+        parameters=sum(parameter.numel() for parameter in module.classifier.parameters()),
+        device=device_name(device),
+        world_size=trainer.world_size,
+        stopped_early=module.position.stopped,
+    )
+
+
+def _loaders(config: Config, dataset: Dataset, trainer: pl.Trainer) -> tuple[BatchLoader, GroupedLoader, GroupedLoader]:
+    """Batches of training, bare and as tensors, and of validation; with several ranks, this rank's part of each."""
     data, settings = config.data, config.trainer
     pin_memory = trainer.strategy.root_device.type == "cuda" if data.pin_memory is None else data.pin_memory
     shared: dict[str, Any] = {
@@ -125,17 +198,22 @@ def _loaders(config: Config, dataset: Dataset, trainer: pl.Trainer) -> tuple[Gro
         "rank": trainer.global_rank,
         "world_size": trainer.world_size,
     }
-    train = BatchLoader(dataset.splits["train"], seed=config.seed, shuffle=True, augment=data.augment, **shared)
-    validation = BatchLoader(dataset.splits["val"], **shared)
-    return (
-        GroupedLoader(
-            train,
-            data,
-            steps=limited(len(train), settings.limit_train_batches),
-            group=settings.accumulate_grad_batches * settings.steps_per_execution,
-            pin_memory=pin_memory,
-        ),
-        GroupedLoader(
-            validation, data, steps=limited(len(validation), settings.limit_val_batches), pin_memory=pin_memory
-        ),
+    source = BatchLoader(
+        dataset.splits["train"],
+        seed=config.seed,
+        shuffle=True,
+        augment=data.augment,
+        balance=data.balance,
+        classes=len(dataset.classes),
+        **shared,
     )
+    train = GroupedLoader(
+        source,
+        data,
+        steps=limited(len(source), settings.limit_train_batches),
+        group=settings.accumulate_grad_batches * settings.steps_per_execution,
+        pin_memory=pin_memory,
+    )
+    held_out = BatchLoader(dataset.splits["val"], **shared)
+    steps = limited(len(held_out), settings.limit_val_batches)
+    return source, train, GroupedLoader(held_out, data, steps=steps, pin_memory=pin_memory)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from mlstack.config import Config
 from mlstack.engines.base import BatchSource, Predictions
@@ -12,20 +15,28 @@ from mlstack.models.pytorch import Classifier
 
 AUTOCAST = {"bf16": torch.bfloat16, "16": torch.float16}
 
+# From the network's answer (float32 [batch, answer]) to `Predictions.outputs`, by `data.task`.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "classification": lambda logits: logits.softmax(dim=1),
+    "multilabel": torch.sigmoid,
+    "regression": lambda values: values,  # the network answers in the targets' own units
+}
+
 
 @torch.inference_mode()
 def predict(classifier: Classifier, config: Config, source: BatchSource) -> Predictions:
-    """Probabilities for every picture of a source, in its order, in the precision of the run."""
+    """Outputs for every picture of a source, in its order, in the precision of the run."""
     device = torch_device(config.trainer.accelerator)
     classifier.eval().to(device)
     precision = AUTOCAST.get(config.trainer.precision)
+    activation = ACTIVATIONS[config.data.task]
     loader = GroupedLoader(source, config.data, steps=len(source), pin_memory=device.type == "cuda")
-    probabilities, labels = [], []
+    outputs, labels = [], []
     with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
         for group in loader:
             for images, truth in group:
-                logits = classifier(images.to(device, non_blocking=True))
-                probabilities.append(logits.float().softmax(dim=1).cpu())
+                answers = classifier(images.to(device, non_blocking=True))
+                outputs.append(activation(answers.float()).cpu())
                 labels.append(truth)
-    answers = torch.cat(probabilities).numpy()
-    return Predictions(answers, torch.cat(labels).numpy(), torch.arange(len(answers)).numpy())
+    all_outputs = torch.cat(outputs).numpy()
+    return Predictions(all_outputs, torch.cat(labels).numpy(), torch.arange(len(all_outputs)).numpy())

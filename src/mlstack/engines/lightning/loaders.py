@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,7 +14,8 @@ from mlstack.config import DataConfig
 from mlstack.engines.base import BatchSource
 from mlstack.errors import MLStackError
 
-TensorBatch = tuple[Tensor, Tensor]  # uint8 [batch, height, width, channel], int64 [batch]
+# Images, uint8 [batch, height, width, channel], and labels, as `datasets/base.py: Batch` has them.
+TensorBatch = tuple[Tensor, Tensor]
 
 
 class _Steps(Dataset[TensorBatch | MLStackError]):
@@ -35,21 +37,18 @@ class _Steps(Dataset[TensorBatch | MLStackError]):
 
 
 class _StepNumbers(Sampler[tuple[int, int]]):
-    """The steps of one epoch, in order."""
+    """The steps of one epoch, in order, from `start` on."""
 
     def __init__(self, steps: int) -> None:
         self.epoch = 0
+        self.start = 0
         self.steps = steps
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, step) for step in range(self.steps))
+        return ((self.epoch, step) for step in range(self.start, self.steps))
 
     def __len__(self) -> int:
-        return self.steps
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through."""
-        self.epoch = epoch
+        return self.steps - self.start
 
 
 class GroupedLoader:
@@ -79,16 +78,20 @@ class GroupedLoader:
             persistent_workers=data.persistent_workers and workers > 0,
             prefetch_factor=data.prefetch_factor if workers else None,
             pin_memory=pin_memory,
+            worker_init_fn=_ignore_signals,
         )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through."""
-        self.numbers.set_epoch(epoch)
+    def set_position(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch that the next iteration goes through, and the step of it that comes first."""
+        self.numbers.epoch, self.numbers.start = epoch, start
 
     def __len__(self) -> int:
-        return -(-len(self.numbers) // self.group)
+        return max(1, -(-len(self.numbers) // self.group))
 
     def __iter__(self) -> Iterator[list[TensorBatch]]:
+        if not len(self.numbers):  # a run goes on between the last step of an epoch and its validation
+            yield []
+            return
         # Without workers a DataLoader would only add 0.05 ms to each step.
         batches = map(self.steps.__getitem__, self.numbers) if self.works_alone else iter(self.loader)
         while group := list(islice(batches, self.group)):
@@ -96,3 +99,9 @@ class GroupedLoader:
                 if isinstance(batch, MLStackError):
                     raise batch
             yield group
+
+
+def _ignore_signals(_: int) -> None:
+    """Ctrl-C and SIGTERM often reach every process of a run: the training process decides when its workers end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

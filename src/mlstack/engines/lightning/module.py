@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,40 +15,57 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlstack.config import Config
+from mlstack.engines.lightning.averaging import WeightAverage
+from mlstack.engines.lightning.devices import gathered
+from mlstack.engines.lightning.inference import ACTIVATIONS
 from mlstack.engines.lightning.loaders import TensorBatch
-from mlstack.engines.lightning.optimizers import build_optimizer, build_schedule
-from mlstack.metrics import classification_metrics
+from mlstack.engines.lightning.losses import l1_penalty
+from mlstack.engines.lightning.meter import TrainingMeter, diverged, first_bad
+from mlstack.engines.lightning.optimizers import Schedule, build_optimizer
+from mlstack.engines.lightning.position import Plan, Position
+from mlstack.metrics import score
 from mlstack.models.pytorch import Classifier
-
-BATCHES_AT_ONCE = 16  # whose answers wait to be counted together
 
 
 class TrainingModule(pl.LightningModule):
-    """A classifier and the rule by which it learns.
+    """A network and the rule by which it learns.
 
     Args:
-        classifier: From uint8 [batch, height, width, channel] to logits [batch, class].
+        classifier: From uint8 [batch, height, width, channel] to logits [batch, class], or values [batch, target].
+        loss: From those and labels to the mean over the batch.
         config: All settings.
-        total_steps: Optimizer steps of the whole run, for the schedule.
-        images_per_epoch: Training images over all devices, for the progress bar.
+        plan: How much there is to do.
+        position: Where the run begins.
+        metrics_path: metrics.csv, whose length goes into checkpoints.
     """
 
-    def __init__(self, classifier: Classifier, config: Config, *, total_steps: int, images_per_epoch: int) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        loss: nn.Module,
+        config: Config,
+        *,
+        plan: Plan,
+        position: Position,
+        metrics_path: Path,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.classifier = classifier
+        self.loss = loss
         self.config = config
-        self.total_steps = total_steps
-        self.images_per_epoch = images_per_epoch
-        self.loss = nn.CrossEntropyLoss()
-        self.meter = TrainingMeter()
+        self.plan = plan
+        self.position = position
+        self.metrics_path = metrics_path
+        self.average: WeightAverage | None = None
+        self.meter = TrainingMeter(counts_hits=config.data.task == "classification")
         self._answers: list[tuple[Tensor, Tensor]] = []
         self._epoch_row: dict[str, float] = {}
+        self._began = (time.perf_counter() - position.seconds, time.process_time() - position.cpu_seconds)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":  # Lightning sets it thirty times a step; nn.Module looks at each value for long
@@ -54,29 +73,52 @@ class TrainingModule(pl.LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        trainer = self.config.trainer
+    @property
+    def seconds(self) -> float:
+        """Wall time of training so far, that of the processes before this one included."""
+        return time.perf_counter() - self._began[0]
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of this process and of those that trained this run before it."""
+        return time.process_time() - self._began[1]
+
+    def configure_optimizers(self) -> Optimizer:
+        settings, model = self.config.trainer, self.config.model
         # Lightning's mixed precision can't clip the gradients of an optimizer that unscales them itself.
-        clipped_mixed = trainer.gradient_clip_val is not None and trainer.precision in ("16", "bf16")
-        optimizer = build_optimizer(self.config.model, self.parameters(), fused=not clipped_mixed)
-        self.schedule = build_schedule(self.config.model, optimizer, total_steps=self.total_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule, "interval": "step"}}
+        clipped_mixed = settings.gradient_clip_val is not None and settings.precision in ("16", "bf16")
+        scale = float(self.trainer.world_size) if settings.scale_learning_rate else 1.0
+        optimizer = build_optimizer(model, self.classifier, fused=not clipped_mixed, scale=scale)
+        self.schedule = Schedule(
+            model,
+            optimizer,
+            total_steps=self.plan.total_steps,
+            steps_per_epoch=math.ceil(self.plan.batches / settings.accumulate_grad_batches),
+            mode=settings.mode,
+        )
+        return optimizer
+
+    def on_fit_start(self) -> None:
+        if self.config.trainer.ema_decay is not None:  # on its device by now
+            self.average = WeightAverage(self.classifier, self.config.trainer.ema_decay)
 
     def training_step(self, group: list[TensorBatch], _: int) -> None:
         """Train on a list of batches: `accumulate_grad_batches` of them make one optimizer step."""
         size = self.config.trainer.accumulate_grad_batches
         for start in range(0, len(group), size):
             self._optimizer_step(group[start : start + size])
-            if self.trainer.global_step >= self.total_steps:  # trainer.max_steps, maybe in the middle of an epoch
+            if self.trainer.global_step >= self.plan.total_steps:  # trainer.max_steps, maybe in the middle of an epoch
                 self.trainer.should_stop = True
                 return
 
     def _optimizer_step(self, batches: list[TensorBatch]) -> None:
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
+        self.schedule.set(self.trainer.global_step)
         optimizer.step(closure=partial(self._gradients, optimizer.optimizer, batches))
-        self.schedule.step()
-        step = self.trainer.global_step
+        step = self.position.step = self.trainer.global_step
+        if self.average is not None:
+            self.average.update(step)
         if step % self.config.trainer.log_every_n_steps == 0:
             self.log_training()
 
@@ -84,13 +126,34 @@ class TrainingModule(pl.LightningModule):
         optimizer.zero_grad()
         strategy = self.trainer.strategy
         for position, (images, labels) in enumerate(batches, start=1):
+            self._reseed()
             # Ranks exchange gradients once an optimizer step, with its last batch.
             waits = position < len(batches) and isinstance(strategy, ParallelStrategy)
             with strategy.block_backward_sync() if waits else nullcontext():  # type: ignore[attr-defined]
                 logits = self.classifier(images)
                 loss = self.loss(logits, labels)
-                self.manual_backward(loss if len(batches) == 1 else loss / len(batches))
+                share = self._share(len(labels)) / len(batches)
+                part = loss if share == 1 else loss * share
+                if position == len(batches) and self.config.model.l1:
+                    part = part + self.config.model.l1 * l1_penalty(optimizer)
+                self.manual_backward(part)
             self.meter.add(logits.detach(), labels, loss.detach())
+            self.position.batches += 1
+
+    def _share(self, images: int) -> float:
+        """What a rank's mean loss counts: more than 1 where it has more of the global batch than others.
+
+        Ranks average their gradients with equal weights, and the last batches of an epoch may be of unequal size.
+        """
+        ranks = self.trainer.world_size
+        return images * ranks / self.plan.global_sizes[self.position.batches] if ranks > 1 else 1.0
+
+    def _reseed(self) -> None:
+        """Make dropout a function of where the run is, so that a run that goes on draws what it would have drawn."""
+        seed = hash((self.config.seed, self.position.epoch, self.position.batches, self.trainer.global_rank))
+        torch.default_generator.manual_seed(seed & 0xFFFFFFFF)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed & 0xFFFFFFFF)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # Here and not after the backward pass: with precision 16 gradients are unscaled only now.
@@ -98,93 +161,128 @@ class TrainingModule(pl.LightningModule):
             self.clip_gradients(optimizer, limit, self.config.trainer.gradient_clip_algorithm)
 
     def log_training(self, **extra: float) -> None:
-        """Write the mean loss and accuracy since the last time. Reads from the device, so not every step."""
-        row = {**self.meter.read(), **extra}
+        """Write the mean loss and accuracy since the last time. Reads from the device, so not every step.
+
+        Raises:
+            TrainingError: A loss since then was NaN or infinite.
+        """
+        self.check_losses()
+        sums = self.meter.read()
+        if self.trainer.world_size > 1:
+            sums = [math.fsum(parts) for parts in zip(*gathered(sums), strict=True)]
+        self.meter.add_to_epoch(sums)
+        row = {**self.meter.means(sums), **extra}
         if row:
-            self._write({"learning_rate": float(self.schedule.get_last_lr()[0]), **row})
+            self._write({"learning_rate": self.schedule.rate, **row})
+
+    def check_losses(self) -> None:
+        """Stop where a loss since the last reading was NaN or infinite. All ranks see it at the same time."""
+        losses = self.meter.losses()
+        bad = first_bad(losses)
+        behind = len(losses) - bad if bad is not None else 0
+        loss = losses[bad] if bad is not None else math.nan
+        if self.trainer.world_size > 1:
+            behind = int(max(gathered(behind)))
+        if behind:
+            size = self.config.trainer.accumulate_grad_batches
+            step = self.trainer.global_step - (behind - 1) // size
+            raise diverged(step=step, epoch=self.position.epoch + 1, loss=loss)
 
     def on_train_epoch_start(self) -> None:
+        if self.position.batches:  # a run goes on in the middle of an epoch: its loader has been set
+            return
         self._epoch_row = {}
-        # Before the first batch is asked for; the loader of the first epoch has started already, at epoch 0.
-        self.trainer.train_dataloader.set_epoch(self.current_epoch)  # type: ignore[union-attr]
+        # Before the first batch is asked for; the loader of the first epoch has started already.
+        loader: Any = self.trainer.train_dataloader
+        loader.set_position(self.current_epoch)
+        # The first epoch of a run that goes on may have been shorter, and Lightning asks for the length only once.
+        fit_loop = self.trainer.fit_loop
+        fit_loop.max_batches = self.trainer.val_check_batch = len(loader)
+        assert fit_loop._combined_loader is not None
+        fit_loop._combined_loader.limits = [len(loader)]
+
+    def end_epoch(self) -> None:
+        """Let the position be the beginning of the next epoch: its checkpoint is written now."""
+        epochs = self.config.trainer.max_epochs
+        self.position.epoch, self.position.batches = self.current_epoch + 1, 0
+        unfinished = self.trainer.global_step < self.plan.total_steps
+        self.position.stopped = self.trainer.should_stop and unfinished and self.position.epoch < epochs
 
     def epoch_summary(self) -> dict[str, float]:
         """The last values that this epoch wrote, its training loss and accuracy as means over the whole epoch."""
         return {**self._epoch_row, **self.meter.epoch()}
 
+    def on_validation_start(self) -> None:
+        if self.average is not None:
+            self.average.swap()
+
     def validation_step(self, group: list[TensorBatch], _: int) -> None:
+        activation = ACTIVATIONS[self.config.data.task]
         for images, labels in group:
-            self._answers.append((self.classifier(images).float().softmax(dim=1), labels))
+            self._answers.append((activation(self.classifier(images).float()), labels))
 
     def on_validation_epoch_end(self) -> None:
-        probabilities, labels = self._gathered_answers()
-        scores = classification_metrics(probabilities, labels)
+        outputs, labels = self._gathered_answers()
+        scores = score(self.config.data.task, outputs, labels)
         row = {f"val_{name}": math.nan if value is None else value for name, value in scores.items()}
         # For early stopping and checkpoints. Every rank has the same values; Lightning warns unless it averages them.
         self.log_dict(row, logger=False, sync_dist=True)
         self._write({name: value for name, value in row.items() if not math.isnan(value)})
+        self.schedule.observe(row[self.config.trainer.monitor])
 
-    def _gathered_answers(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Probabilities [n, class] and labels [n] of all ranks."""
+    def on_validation_end(self) -> None:
+        if self.average is not None:
+            self.average.swap()
+
+    def _gathered_answers(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Probabilities [n, class] or values [n, target], and labels, of all ranks."""
         answers, self._answers = self._answers, []
-        probabilities = torch.cat([answer for answer, _ in answers]).cpu().numpy()
+        outputs = torch.cat([answer for answer, _ in answers]).cpu().numpy()
         labels = torch.cat([label for _, label in answers]).cpu().numpy()
-        if self.trainer.world_size == 1:
-            return probabilities, labels
-        parts: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(parts, (probabilities, labels))
+        parts = gathered((outputs, labels))
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def _write(self, row: dict[str, float]) -> None:
         self._epoch_row.update(row)
+        cells = {"epoch": self.current_epoch, "cpu_seconds": self.cpu_seconds, **row}
         for logger in self.trainer.loggers:
-            logger.log_metrics({"epoch": self.current_epoch, **row}, step=self.trainer.global_step)
+            logger.log_metrics(cells, step=self.trainer.global_step)
 
+    def before_save(self) -> None:
+        """Make sure that what is about to be saved is sound, and the network's own weights are in their place.
 
-class TrainingMeter:
-    """Sums of loss and hits that stay on the device until somebody reads them.
+        Raises:
+            TrainingError: A loss, or a weight, is NaN or infinite.
+        """
+        self.check_losses()
+        norms = torch._foreach_norm([weight.detach() for weight in self.classifier.parameters()])
+        if not torch.stack(norms).isfinite().all():  # the last step made them so; the next loss would show it
+            raise diverged(step=self.trainer.global_step, epoch=self.position.epoch + 1, loss=math.nan)
+        if self.average is not None and self.average.swapped:  # in the middle of a validation
+            self.average.swap()
 
-    Batches wait until there are some, so that most steps don't pay for small operations (0.05 ms on a CPU).
-    """
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        del checkpoint["loops"]  # see position.py
+        self.position.seconds, self.position.cpu_seconds = self.seconds, self.cpu_seconds
+        self.position.metrics_bytes = self.metrics_path.stat().st_size if self.metrics_path.exists() else 0
+        meter = self.meter.state_dict()
+        checkpoint["position"] = self.position.state_dict()
+        checkpoint["meters"] = gathered(meter)
+        checkpoint["epoch_row"] = dict(self._epoch_row)
+        checkpoint["schedule"] = self.schedule.state_dict()
+        if self.average is not None:
+            checkpoint["ema"] = self.average.state_dict()
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._sums: Tensor | None = None  # float32 [2]: loss, hits
-        self._images = 0
-        self._epoch = np.zeros(3)  # loss, hits, images of this epoch so far
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._restored = {name: checkpoint.get(name) for name in ("meters", "epoch_row", "schedule", "ema")}
 
-    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Count one batch: logits [batch, class], labels int64 [batch], its mean loss."""
-        self._waiting.append((logits, labels, loss))
-        if len(self._waiting) == BATCHES_AT_ONCE:
-            self._count()
-
-    def _count(self) -> None:
-        logits, labels, losses = zip(*self._waiting, strict=True)
-        self._waiting = []
-        hits = (torch.cat(logits).argmax(dim=1) == torch.cat(labels)).sum()
-        loss = torch.stack([loss * len(batch) for loss, batch in zip(losses, labels, strict=True)]).sum()
-        sums = torch.stack([loss.float(), hits.float()])
-        self._sums = sums if self._sums is None else self._sums + sums
-        self._images += sum(map(len, labels))
-
-    def read(self) -> dict[str, float]:
-        """Means since the last reading; empty if nothing came in. Waits for the device."""
-        if self._waiting:
-            self._count()
-        if self._sums is None:
-            return {}
-        sums = np.array([*self._sums.tolist(), self._images])
-        self._sums, self._images = None, 0
-        self._epoch += sums
-        return _means(sums)
-
-    def epoch(self) -> dict[str, float]:
-        """Means over the epoch, up to the last reading; starts a new one."""
-        means, self._epoch = _means(self._epoch), np.zeros(3)
-        return means
-
-
-def _means(sums: NDArray[np.float64]) -> dict[str, float]:
-    loss, hits, images = sums.tolist()
-    return {"train_loss": loss / images, "train_accuracy": hits / images} if images else {}
+    def on_train_start(self) -> None:
+        if (restored := self.__dict__.pop("_restored", None)) is None:
+            return
+        rank = self.trainer.global_rank
+        if rank < len(restored["meters"]):
+            self.meter.load_state_dict(restored["meters"][rank])
+        self._epoch_row = restored["epoch_row"]
+        self.schedule.load_state_dict(restored["schedule"])
+        if self.average is not None and restored["ema"] is not None:
+            self.average.load_state_dict(restored["ema"])

@@ -17,6 +17,7 @@ from mlstack.engines.lightning.loaders import TensorBatch
 from mlstack.engines.lightning.module import TrainingModule
 from mlstack.utils.console import say
 
+SHOWN = ("accuracy", "f1", "mae")  # of a task's metrics the first that was measured stands in an epoch's line
 SAMPLED_EVERY = 20  # batches between two samples of the GPU's utilisation; one takes well below a millisecond
 
 
@@ -33,7 +34,20 @@ class Speed(Callback):
         self.seconds = 0.0
         self._epoch_images = 0
         self._started: float | None = None
+        self._closed = False  # whether the epoch in which a run goes on has its speed written already
         self._utilization: list[float] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        going_on = time.perf_counter() - self._started if self._started is not None else 0.0
+        return {
+            "images": self.images + self._epoch_images,
+            "seconds": self.seconds + going_on,
+            "closed": self._started is None,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+        self._closed = state_dict["closed"]
 
     @property
     def gpu_utilization(self) -> float | None:
@@ -45,14 +59,15 @@ class Speed(Callback):
         """Over all devices; 0 before the first epoch is over."""
         return self.images / self.seconds if self.seconds else 0.0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._epoch_images = 0
-        self._started = time.perf_counter()
+        if not (pl_module.position.batches and self._closed):
+            self._started = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: list[TensorBatch], batch_idx: int
     ) -> None:
-        self._epoch_images += sum(len(labels) for _, labels in batch)
+        self._epoch_images += sum(len(labels) for _, labels in batch) * trainer.world_size
         if batch_idx % SAMPLED_EVERY == SAMPLED_EVERY - 1:
             busy = gpu_utilization(pl_module.device)
             self._utilization += [] if busy is None else [busy]
@@ -71,7 +86,7 @@ class Speed(Callback):
             torch.cuda.synchronize()
         seconds = time.perf_counter() - self._started
         self._started = None
-        images = self._epoch_images * trainer.world_size
+        images, self._epoch_images = self._epoch_images, 0
         self.images += images
         self.seconds += seconds
         module.log_training(images_per_second=images / seconds)
@@ -85,10 +100,18 @@ class RunProgress(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and sys.stderr.isatty():
+            position = pl_module.position
+            done = pl_module.plan.images * position.epoch + sum(pl_module.plan.global_sizes[: position.batches])
             bar_format = "{desc} {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left"
-            images = pl_module.images_per_epoch * (trainer.max_epochs or 1)
+            images = pl_module.plan.images * (trainer.max_epochs or 1)
             self.bar = tqdm(
-                total=images, unit=" images", unit_scale=True, leave=False, dynamic_ncols=True, bar_format=bar_format
+                total=images,
+                initial=done,
+                unit=" images",
+                unit_scale=True,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format=bar_format,
             )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -118,10 +141,11 @@ class RunProgress(Callback):
 
 def epoch_line(epoch: int, epochs: int, row: dict[str, float]) -> str:
     """An epoch in one line: `epoch  3/10   train loss 0.2140 accuracy 0.9310   val loss …   1,350 images/s`."""
-    scores = [
-        f"{split} loss {row.get(f'{split}_loss', math.nan):.4f} accuracy {row[f'{split}_accuracy']:.4f}"
-        for split in ("train", "val")
-        if f"{split}_accuracy" in row
-    ]
+    scores = []
+    for split in ("train", "val"):
+        names = ["loss", *[name for name in SHOWN if f"{split}_{name}" in row][:1]]
+        figures = [f"{name} {row.get(f'{split}_{name}', math.nan):.4f}" for name in names]
+        measured = any(f"{split}_{name}" in row for name in names)
+        scores += [" ".join([split, *figures])] if measured else []
     number = f"{epoch:{len(str(epochs))}}/{epochs}"
     return "   ".join([f"epoch {number}", *scores, f"{row['images_per_second']:,.0f} images/s"])

@@ -1,0 +1,108 @@
+"""`resume=` and `init_from=`: which run goes on, what may be changed about it on the way, whose weights are a start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlstack.config import Config
+from mlstack.config.keys import walk
+from mlstack.config.quoting import unquote
+from mlstack.errors import ConfigError
+from mlstack.runs import RunFolder, announced_run, find_resumable, find_run
+
+# What may differ from the stored settings: how long the run goes on, and what does not touch the result.
+CHANGEABLE = frozenset(
+    (
+        "resume",
+        "output_dir",
+        "tracker",
+        "tracker_args",
+        "tracker_histograms",
+        "data.path",
+        "data.table",
+        "data.mirrors",
+        "data.download",
+        "data.num_workers",
+        "data.pin_memory",
+        "data.persistent_workers",
+        "data.prefetch_factor",
+        "data.cache",
+        "trainer.max_epochs",
+        "trainer.max_steps",
+        "trainer.early_stopping_patience",
+        "trainer.checkpoint_every_n_steps",
+        "trainer.progress_bar",
+        "trainer.limit_test_batches",
+    )
+)
+
+
+def stored_config(overrides: Sequence[str]) -> Path | None:
+    """The config.yaml of the run that `resume=` names; None where it isn't on the command line.
+
+    Raises:
+        ConfigError: A group is chosen anew: its settings are the run's own.
+        RunError: There is no such run.
+    """
+    words = dict(override.partition("=")[::2] for override in overrides)
+    if words.get("resume", "null") in ("null", ""):
+        return None
+    for group in ("model", "data", "trainer", "recipe"):
+        if group in words:
+            raise ConfigError(
+                f"{group}={words[group]} can't be chosen with resume={words['resume']}: a run goes on with its own",
+                key=group,
+                hint=f"leave {group} away, or start a new run from its weights: init_from={words['resume']}",
+            )
+    run = announced_run() or find_resumable(
+        unquote(words["resume"]), output_dir=unquote(words.get("output_dir", "outputs"))
+    )
+    return run.config_path
+
+
+def check_changes(stored: Config, config: Config) -> list[str]:
+    """What differs from a run's stored settings, as `key: before → now`.
+
+    Raises:
+        ConfigError: Something that a run can't change on the way.
+    """
+    changes = []
+    for key in walk(Config):
+        before, now = _value(stored, key.name), _value(config, key.name)
+        if before == now:
+            continue
+        if key.name not in CHANGEABLE:
+            raise ConfigError(
+                f"{key.name}={now} can't be changed while a run goes on; it was {before}",
+                key=key.name,
+                hint=f"leave it away, or start a new run from this one's weights: init_from={config.resume}",
+            )
+        if key.name.startswith("trainer.max_"):
+            changes.append(f"{key.name}: {before} → {now}")
+    return changes
+
+
+def starting_weights(config: Config) -> str | None:
+    """The checkpoint that `init_from=` names: a file, or the best one of a run.
+
+    Raises:
+        RunError: There is no such run, or it has none.
+    """
+    if config.init_from is None or Path(config.init_from).is_file():
+        return config.init_from
+    run = find_run(config.init_from, output_dir=config.output_dir, key="init_from")
+    return str(run.checkpoint("best").absolute())
+
+
+def is_over(run: RunFolder, changes: Sequence[str]) -> bool:
+    """Whether a run has finished and nothing was asked for that would make it longer."""
+    return not changes and run.results_path.exists() and run.read_results().get("status") == "finished"
+
+
+def _value(config: Config, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,85 @@
+"""`tracker=wandb`: Weights & Biases; recorded on this disk where there is no account, for `wandb sync` later."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import wandb
+from pytorch_lightning.loggers import WandbLogger
+
+from mlstack.engines.lightning.histograms import Histogram
+from mlstack.errors import ConfigError
+
+# Weights & Biases shows a run that ended with 255 as killed, with another number as failed.
+EXIT_CODES = {"finished": 0, "fast_dev_run": 0, "interrupted": 255}
+
+
+class WeightsAndBiases(WandbLogger):
+    """Lightning's logger, and what a run begins and ends with. See `trackers.Tracker`."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (wandb.Error, OSError, ValueError)
+
+    def record_start(self, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        self.experiment.config.update({**settings, **facts}, allow_val_change=True)
+
+    def record_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        shown: dict[str, Any] = {
+            f"weights/{name}": wandb.Histogram(np_histogram=(one.counts, one.edges)) for name, one in histograms.items()
+        }
+        self.log_metrics(shown, step)
+
+    def record_end(self, scores: Mapping[str, float], images: Sequence[Path], checkpoint: Path | None) -> None:
+        run = self.experiment
+        run.summary.update(dict(scores))
+        if images:
+            run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in images})
+        if checkpoint is not None:
+            artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=dict(scores))
+            # Without a copy in the home folder: best.ckpt is never written to, only replaced.
+            artifact.add_file(str(checkpoint), policy="immutable")
+            run.log_artifact(artifact)
+
+    def close(self, status: str) -> None:
+        """Else the next run of this process would go on in this one's record."""
+        self.experiment.finish(exit_code=EXIT_CODES.get(status, 1))
+
+
+def start_wandb(arguments: Mapping[str, Any], *, folder: Path, run_id: str, name: str) -> WeightsAndBiases:
+    """Begin a run, or go on with the one of that id.
+
+    Args:
+        arguments: `tracker_args`: of Lightning's WandbLogger and of wandb.init.
+        folder: Where its files go, below `wandb/`.
+        run_id: Fixed by the run folder, so that a run that was resumed appears once.
+        name: What the run is called.
+
+    Raises:
+        ConfigError: It can't be started so.
+        TypeError: There is no such argument.
+    """
+    given = {"project": "mlstack", "name": name, "id": run_id, **arguments}
+    if given.pop("offline", not has_account()):
+        given["mode"] = "offline"  # Lightning's own `offline` would hold for every later run of this process
+    try:
+        tracker = WeightsAndBiases(save_dir=folder, **given)
+        tracker._wandb_init.pop("anonymous", None)  # Lightning gives it always, and wandb warns of it
+        _ = tracker.experiment
+    except wandb.Error as error:
+        raise ConfigError(
+            f"tracker=wandb: {error}", key="tracker_args", hint="record it here: tracker_args.offline=true"
+        ) from error
+    return tracker
+
+
+def has_account() -> bool:
+    """Without a key wandb would stop and ask for one."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE") == "online":
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

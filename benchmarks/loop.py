@@ -17,10 +17,12 @@ import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from _timing import Row, keep_memory, print_table
 from _turns import Turns
@@ -31,7 +33,7 @@ from mlstack.datasets import Dataset, Split
 from mlstack.datasets.derived import with_derived
 from mlstack.datasets.loader import BatchLoader
 from mlstack.engines.lightning import LightningEngine
-from mlstack.engines.lightning.optimizers import build_optimizer, build_schedule
+from mlstack.engines.schedules import schedule_factor
 from mlstack.models.pytorch import build_classifier
 from mlstack.runs import create_run
 
@@ -103,8 +105,9 @@ def settings(size: Size, dataset: Dataset, folder: str, *overrides: str) -> Conf
 def by_hand(config: Config, dataset: Dataset, steps: int) -> Iterator[None]:
     """The least code that PyTorch needs; a step each time the next item is asked for."""
     network = build_classifier(config.model, config.data).train()
-    optimizer = build_optimizer(config.model, network.parameters(), fused=True)
-    schedule = build_schedule(config.model, optimizer, total_steps=steps)
+    rate, decay = config.model.learning_rate, config.model.weight_decay
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)
+    schedule = LambdaLR(optimizer, partial(warmup_cosine, steps=steps, warmup=config.model.warmup_fraction))
     cross_entropy = nn.CrossEntropyLoss()
     size, image_size = config.data.batch_size, dataset.image_size
     augment = config.data.augment
@@ -117,6 +120,11 @@ def by_hand(config: Config, dataset: Dataset, steps: int) -> Iterator[None]:
         optimizer.step()
         schedule.step()
         yield
+
+
+def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
+    """The factor of `step`, as on the other side."""
+    return schedule_factor("warmup_cosine", step, total_steps=steps, steps_per_epoch=steps, warmup_fraction=warmup)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What helps against an imbalance: `python benchmarks/imbalance.py`, 8 minutes.
+"""What helps against an imbalance: `python benchmarks/imbalance.py`, 6 minutes.
 
 recipe=imbalanced, on one thread: Fashion-MNIST, where every second class (Trouser, Dress, Sandal, Sneaker, Ankle boot)
 keeps a twentieth of its training images. Cross-entropy on what is there, focal loss, and balanced sampling take turns,

@@ -4,7 +4,8 @@ Both train through our engine on the real Fashion-MNIST, on one thread, in turns
 one also with a schedule of one epoch, for who wants no more than 90 %. What counts are CPU seconds of `fit`: building
 the network, whitening, training, validation after each epoch, checkpoints; not imports and not reading the data. The
 checkpoint of each epoch is put to the test split afterwards, off the clock, so the test split decides nothing. Expect
-90 % in half the time or less, and the whole fast recipe at 92.5 % in 120 s. Writes outputs/time_to_accuracy.png.
+90 % after one short schedule in half the plain recipe's time or less (after the first or second epoch of the whole one
+in about half), and the whole fast recipe at 92.5 % in 120 s. Writes outputs/time_to_accuracy.png.
 """
 
 from __future__ import annotations
@@ -142,7 +143,6 @@ def print_summary(curves: Mapping[str, Sequence[Curve]]) -> None:
         print(f"{name}: {TARGET:.0%} in {ratio:.2f} × the plain recipe's time{bar}")
     accuracy = mean(curve.accuracy[curve.chosen] for curve in fast)
     slowest = max(curve.total for curve in fast)
-    print(f"\nto {TARGET:.0%}: {ratio:.2f} × the plain recipe's time, at most {BAR:g}: {verdict(ratio <= BAR)}")
     print(f"fast on test: {accuracy:.4f}, at least {FINAL_ACCURACY}: {verdict(accuracy >= FINAL_ACCURACY)}")
     print(f"slowest fast run: {slowest:.0f} s, at most {FINAL_SECONDS}: {verdict(slowest <= FINAL_SECONDS)}")
 

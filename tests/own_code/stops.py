@@ -5,6 +5,7 @@ The functions run in children of a fork server, which has imported the framework
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -59,6 +60,8 @@ def train(words: list[str], output: str, stop: Stop | None = None) -> None:
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    # A child of a fork server would start a data loader's workers by a fork server of its own, which outlives it.
+    multiprocessing.set_start_method("fork", force=True)
     from mlstack.commands import train as command
     from mlstack.config import Config
     from mlstack.config.command_line import run

@@ -19,7 +19,7 @@ from mlstack.config import Config
 from mlstack.config.commands import EvalConfig
 from mlstack.config.compose import compose
 from mlstack.engines.lightning.module import TrainingModule
-from mlstack.errors import ConfigError, DataError, OutputError, RunError, TrainingError
+from mlstack.errors import ConfigError, DataError, HardwareError, OutputError, RunError, TrainingError
 from mlstack.runs import RunFolder, find_run
 
 from .conftest import Fit
@@ -217,6 +217,19 @@ def test_other_data_than_a_run_began_with_are_refused(configure: Any) -> None:
     run.update_results(status="interrupted", data={"fingerprint": "0" * 64})
     with pytest.raises(DataError, match="another fingerprint"):
         resumed(run, output_dir=Path(config.output_dir))
+
+
+def test_other_processes_than_have_counted_the_batches_cannot_go_on(configure: Any) -> None:
+    config = configure(trainer__max_epochs=1)
+    train(config)
+    run = run_of(config)
+    content = torch.load(run.checkpoints / "last.ckpt", weights_only=True)
+    content["position"]["world_size"] = 4
+    for path in run.checkpoints.iterdir():
+        path.unlink()
+    torch.save(content, run.checkpoints / "last.ckpt")
+    with pytest.raises(HardwareError, match="trained by 4 processes, and 1 would go on with it"):
+        resumed(run, "trainer.max_epochs=2", output_dir=Path(config.output_dir))
 
 
 def test_early_stopping_counts_on_and_a_run_that_it_ended_stays_ended(configure: Any) -> None:

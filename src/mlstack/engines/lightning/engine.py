@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class LightningEngine:
         """Train, validate, and leave checkpoints and metrics.csv in the run folder. See `Engine.fit`."""
         resumes = config.resume is not None
         checkpoint, position = (newest_checkpoint(run.checkpoints) if resumes else None) or (None, Position())
+        position.check_world_size(world_size(config.trainer))
         torch.manual_seed(config.seed)
         model = config.model if checkpoint is None else replace(config.model, pretrained=False)
         self._classifier = build_classifier(model, config.data, channels_last=config.trainer.channels_last)
@@ -107,7 +109,7 @@ class LightningEngine:
         tell_lightning(trainer, position)
         if position.stopped:
             trainer.fit_loop.max_epochs = position.epoch  # early stopping ended it, and what came after it was cut off
-        with launching(run), explained(config):
+        with launching(run), explained(config), closing(train), closing(validation):
             trainer.fit(module, train, validation, ckpt_path=checkpoint)
         return _result(trainer, module, speed, checkpoints)
 
@@ -131,14 +133,14 @@ class LightningEngine:
 
 def _prepare(classifier: Classifier, config: Config, dataset: Dataset) -> None:
     """What the weights of a new run start from: another run's, and filters that fit the data."""
+    if config.model.whitening:
+        images = dataset.splits["train"].images
+        sample = np.linspace(0, len(images) - 1, min(WHITENED, len(images))).astype(np.int64)
+        whiten(classifier, torch.from_numpy(centre_crop(images.read(sample), dataset.image_size).copy()))
     if config.init_from is not None:
         taken = start_from(classifier, Path(config.init_from))
         if is_main_process():
             say(f"init_from   {taken}")
-    elif config.model.whitening:
-        images = dataset.splits["train"].images
-        sample = np.linspace(0, len(images) - 1, min(WHITENED, len(images))).astype(np.int64)
-        whiten(classifier, torch.from_numpy(centre_crop(images.read(sample), dataset.image_size).copy()))
 
 
 def _callbacks(config: Config, speed: Speed, checkpoints: Checkpoints) -> list[pl.Callback]:

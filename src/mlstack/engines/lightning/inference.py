@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ def predict(classifier: Classifier, config: Config, source: BatchSource) -> Pred
     activation = ACTIVATIONS[config.data.task]
     loader = GroupedLoader(source, config.data, steps=len(source), pin_memory=device.type == "cuda")
     outputs, labels = [], []
-    with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+    with closing(loader), torch.autocast(device.type, dtype=precision, enabled=precision is not None):
         for group in loader:
             for images, truth in group:
                 answers = classifier(images.to(device, non_blocking=True))

@@ -14,6 +14,7 @@ from mlstack.config import DataConfig
 from mlstack.engines.base import BatchSource
 from mlstack.errors import MLStackError
 
+GRACE = 10  # seconds
 # Images, uint8 [batch, height, width, channel], and labels, as `datasets/base.py: Batch` has them.
 TensorBatch = tuple[Tensor, Tensor]
 
@@ -78,12 +79,18 @@ class GroupedLoader:
             persistent_workers=data.persistent_workers and workers > 0,
             prefetch_factor=data.prefetch_factor if workers else None,
             pin_memory=pin_memory,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=_outlive_signals,
         )
 
     def set_position(self, epoch: int, start: int = 0) -> None:
         """Choose the epoch that the next iteration goes through, and the step of it that comes first."""
         self.numbers.epoch, self.numbers.start = epoch, start
+
+    def close(self) -> None:
+        """End the workers: those that are kept alive between epochs would be waited for when the process ends."""
+        workers, self.loader._iterator = self.loader._iterator, None
+        if workers is not None:
+            workers._shutdown_workers()  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return max(1, -(-len(self.numbers) // self.group))
@@ -101,7 +108,10 @@ class GroupedLoader:
             yield group
 
 
-def _ignore_signals(_: int) -> None:
-    """Ctrl-C and SIGTERM often reach every process of a run: the training process decides when its workers end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _outlive_signals(_: int) -> None:
+    """Ctrl-C and SIGTERM often reach every process of a run, and the step that is going on may need one more batch.
+
+    So a worker ends 10 seconds after a SIGTERM, unless the training process ends it before.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

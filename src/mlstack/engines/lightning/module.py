@@ -264,6 +264,7 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         del checkpoint["loops"]  # see position.py
         self.position.seconds, self.position.cpu_seconds = self.seconds, self.cpu_seconds
+        self.position.world_size = self.trainer.world_size
         self.position.metrics_bytes = self.metrics_path.stat().st_size if self.metrics_path.exists() else 0
         meter = self.meter.state_dict()
         checkpoint["position"] = self.position.state_dict()

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from mlstack.errors import HardwareError
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,6 +44,7 @@ class Position:
         metrics_bytes: Length of metrics.csv.
         seconds: Wall time of training.
         cpu_seconds: CPU time of the process that writes.
+        world_size: Processes that shared the work; 0 before the first checkpoint.
     """
 
     epoch: int = 0
@@ -51,6 +54,7 @@ class Position:
     metrics_bytes: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    world_size: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,6 +69,15 @@ class Position:
         """
         state = content["position"]
         return cls(**{field.name: state[field.name] for field in fields(cls)})
+
+    def check_world_size(self, world_size: int) -> None:
+        """HardwareError where other processes go on than those that have counted the batches so far."""
+        if self.world_size not in (0, world_size):
+            raise HardwareError(
+                f"this run was trained by {self.world_size} processes, and {world_size} would go on with it",
+                hint=f"start as many: torchrun --nproc_per_node {self.world_size}, or as the run was started\n"
+                "or start a new run from its weights: init_from=<run folder>",
+            )
 
     @property
     def place(self) -> tuple[int, int]:

@@ -25,6 +25,9 @@ ELSEWHERE = {
     "make train": ".ci/run, stage 'first training'",
     "make test": ".ci/run, stage 'suite'",
     "source .venv/bin/activate": "whoever opens a terminal",
+    "torchrun --nproc_per_node 2 scripts/train.py data=digits trainer.accelerator=cpu trainer.strategy=ddp": (
+        "tests/engines/lightning/test_distributed.py, on fewer pictures"
+    ),
 }
 # One batch of each split.
 SHORT = ["trainer.fast_dev_run=true", "trainer.progress_bar=false"]
@@ -52,6 +55,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = folder / "photos" / kind / f"{number:03}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(draw.integers(100 * label, 100 * label + 90, (40, 48, 3), np.uint8)).save(path)
+    names = sorted(path.relative_to(folder / "photos").as_posix() for path in folder.glob("photos/*/*.jpg"))
+    rows = [f"{name},{price}" for price, name in enumerate(names)]
+    (folder / "photos" / "prices.csv").write_text("\n".join(["file,price", *rows]) + "\n", encoding="utf-8")
     return folder
 
 
@@ -78,9 +84,9 @@ def test_a_command_of_the_readme_does_what_it_says(
 ) -> None:
     program, *words = shlex.split(command)
     assert program == "python"
-    trains = Path(words[0]).name == "train.py" and not {"--help", "--cfg"} & set(words)
+    trains = Path(words[0]).name == "train.py" and not {"--help", "--cfg", "resume=latest"} & set(words)
     # The jobs of -m are processes of their own; here they share this one, which has imported torch already.
-    monkeypatch.setattr(sweep, "_run_job", lambda job: run_script(job[1:]).status)
+    monkeypatch.setattr(sweep, "_run_job", lambda job, *_: run_script(job[1:]).status)
     answer = run_script([*words, *(SHORT if trains else [])])
     if is_refused(command):
         assert answer.status == REFUSED

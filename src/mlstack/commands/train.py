@@ -117,7 +117,7 @@ def _reopen(run: RunFolder, config: Config, dataset: Dataset, changes: list[str]
         )
     run.write_config(replace(config, resume=None))
     entry = {"at": datetime.now(UTC).isoformat(), "git": git_state(), "changes": changes}
-    run.update_results(status="running", resumed=[*results.get("resumed", []), entry])
+    run.update_results(status="running", error=None, resumed=[*results.get("resumed", []), entry])
     for change in changes:
         say(f"resume      {change}; the learning-rate schedule is computed anew")
 

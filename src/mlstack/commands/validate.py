@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 TRAIN_SCRIPT = ROOT / "scripts" / "train.py"
-SHIPPED = ("resnet18", "resnet34", "resnet50", "efficientnet", "mobilenet_v3")
+SHIPPED = ("small_cnn", "resnet18", "resnet34", "resnet50", "efficientnet", "mobilenet_v3")
 COLUMNS = ("model", "parameters", "accuracy", "seconds", "images/s", "peak memory", "result")
 
 

@@ -56,6 +56,8 @@ def go_back(run: RunFolder, position: Position) -> None:
     """Take back what a run wrote after the checkpoint that it goes on from: rows of metrics.csv, unfinished files."""
     if not is_main_process():
         return
+    done = f"epoch {position.epoch + 1}, {position.batches} of its batches done, {position.step} optimizer steps in all"
+    say(f"resume      at {done}" if position.step else "resume      from the beginning: there was no checkpoint yet")
     if run.metrics_path.exists() and run.metrics_path.stat().st_size > position.metrics_bytes:
         if position.metrics_bytes:
             os.truncate(run.metrics_path, position.metrics_bytes)

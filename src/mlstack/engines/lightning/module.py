@@ -192,6 +192,7 @@ class TrainingModule(pl.LightningModule):
         if self.position.batches:  # a run goes on in the middle of an epoch: its loader has been set
             return
         self._epoch_row = {}
+        self.meter.epoch()
         # Before the first batch is asked for; the loader of the first epoch has started already.
         loader: Any = self.trainer.train_dataloader
         loader.set_position(self.current_epoch)

@@ -27,10 +27,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from _timing import Row, keep_memory, print_table
 from _turns import Turns
 from _workload import made_up_pictures
+from mlstack.commands.train import complete
 from mlstack.config import Config
 from mlstack.config.compose import compose
 from mlstack.datasets import Dataset, Split
-from mlstack.datasets.derived import with_derived
 from mlstack.datasets.loader import BatchLoader
 from mlstack.engines.lightning import LightningEngine
 from mlstack.engines.schedules import schedule_factor
@@ -99,7 +99,7 @@ def settings(size: Size, dataset: Dataset, folder: str, *overrides: str) -> Conf
     network = ["model.target=_workload:cnn", f"model.args.width={size.width}", f"data.batch_size={size.batch}"]
     run = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.limit_val_batches=0", f"output_dir={folder}"]
     config = compose(Config, [*network, *run, *overrides])
-    return replace(config, data=with_derived(config.data, dataset))
+    return complete(config, dataset)
 
 
 def by_hand(config: Config, dataset: Dataset, steps: int) -> Iterator[None]:

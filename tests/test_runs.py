@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mlstack.config import Config, DataConfig
+from mlstack.config.sweep import RUN_RECORD_VARIABLE
 from mlstack.errors import OutputError, RunError
 from mlstack.runs import (
     RUN_FOLDER_VARIABLE,
-    RUN_RECORD_VARIABLE,
     RunFolder,
     announced_run,
     create_run,

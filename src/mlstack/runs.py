@@ -23,12 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mlstack.config import Config
+from mlstack.config.sweep import RUN_RECORD_VARIABLE
 from mlstack.errors import OutputError, RunError
 
 # Processes that a launcher starts for the other devices of one run find its folder here.
 RUN_FOLDER_VARIABLE = "MLSTACK_RUN_FOLDER"
-# A file to which each run appends its folder: a sweep learns from it what its jobs have made.
-RUN_RECORD_VARIABLE = "MLSTACK_RUN_RECORD"
 
 
 @dataclass(frozen=True, order=True)

@@ -120,7 +120,7 @@ def csv_rows(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_torchrun_on_two_machines_makes_one_run(tmp_path: Path) -> None:
+def test_torchrun_on_two_machines_makes_one_run_whose_metrics_are_those_of_its_checkpoint(tmp_path: Path) -> None:
     port = free_port()
     machines = [
         start(
@@ -128,7 +128,7 @@ def test_torchrun_on_two_machines_makes_one_run(tmp_path: Path) -> None:
             *("--nnodes", "2", "--node_rank", str(rank), "--nproc_per_node", "1"),
             *("--master_addr", "127.0.0.1", "--master_port", str(port)),
             SCRIPT,
-            *words(tmp_path, **{"trainer.max_epochs": 2}),
+            *words(tmp_path, **{"trainer.max_epochs": 2, "model.args.norm": True, "trainer.ema_decay": 0.9}),
         )
         for rank in range(2)
     ]
@@ -137,6 +137,8 @@ def test_torchrun_on_two_machines_makes_one_run(tmp_path: Path) -> None:
     assert said[1] == ""
     facts = json.loads((only_run(tmp_path) / "results.json").read_text())
     assert (facts["status"], facts["steps"], facts["world_size"]) == ("finished", 12, 2)
+    best = validations(only_run(tmp_path))[facts["best_epoch"]]
+    assert facts["metrics"]["val"]["loss"] == pytest.approx(float(best["val_loss"]), rel=1e-5)
 
 
 def test_a_run_under_torchrun_stops_at_a_sigterm_with_a_checkpoint_and_goes_on_as_if_it_had_not(tmp_path: Path) -> None:

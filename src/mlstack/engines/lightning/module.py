@@ -224,6 +224,9 @@ class TrainingModule(pl.LightningModule):
     def on_validation_start(self) -> None:
         if self.average is not None:
             self.average.swap()
+        if self.trainer.world_size > 1:  # each rank has batch-norm statistics of its own, and rank 0's are saved
+            for buffer in self.classifier.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, group: list[TensorBatch], _: int) -> None:
         activation = ACTIVATIONS[self.config.data.task]

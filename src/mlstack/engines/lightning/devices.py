@@ -106,6 +106,13 @@ def gathered(value: Any) -> list[Any]:
     return parts
 
 
+def share_buffers(network: torch.nn.Module) -> None:
+    """Give all ranks rank 0's buffers: each has batch-norm statistics of its own, and rank 0's are saved."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
+
+
 def _disconnect() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from mlstack.config import Config
 from mlstack.engines.lightning.averaging import WeightAverage
-from mlstack.engines.lightning.devices import gathered
+from mlstack.engines.lightning.devices import gathered, share_buffers
 from mlstack.engines.lightning.inference import ACTIVATIONS
 from mlstack.engines.lightning.loaders import TensorBatch
 from mlstack.engines.lightning.losses import l1_penalty
@@ -224,9 +224,7 @@ class TrainingModule(pl.LightningModule):
     def on_validation_start(self) -> None:
         if self.average is not None:
             self.average.swap()
-        if self.trainer.world_size > 1:  # each rank has batch-norm statistics of its own, and rank 0's are saved
-            for buffer in self.classifier.buffers():
-                torch.distributed.broadcast(buffer, src=0)
+        share_buffers(self.classifier)
 
     def validation_step(self, group: list[TensorBatch], _: int) -> None:
         activation = ACTIVATIONS[self.config.data.task]

@@ -145,7 +145,7 @@ def test_a_run_under_torchrun_stops_at_a_sigterm_with_a_checkpoint_and_goes_on_a
     def torchrun(*arguments: str) -> subprocess.Popen[str]:
         return start(*TORCHRUN, "--nproc_per_node", "2", "--master_port", str(free_port()), SCRIPT, *arguments)
 
-    longer = {**SETTINGS, "data.args.train": 1400, "trainer.max_epochs": 4, "trainer.log_every_n_steps": 5}
+    longer = {**SETTINGS, "data.args.train": 1400, "trainer.max_epochs": 8, "trainer.log_every_n_steps": 5}
     stopped = torchrun(*words(tmp_path / "stopped", **longer))
     until_it_trains(tmp_path / "stopped", stopped)
     stopped.send_signal(signal.SIGTERM)
@@ -153,7 +153,7 @@ def test_a_run_under_torchrun_stops_at_a_sigterm_with_a_checkpoint_and_goes_on_a
     assert stopped.returncode != 0
     run = only_run(tmp_path / "stopped")
     assert json.loads((run / "results.json").read_text())["status"] == "interrupted"
-    assert 0 < torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] < 4 * 44
+    assert 0 < torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] < 8 * 44
     ended(torchrun(f"resume={run}"))
 
     ended(torchrun(*words(tmp_path / "undisturbed", **longer)))

@@ -14,13 +14,13 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from statistics import median
 
 import torch
 
 from _timing import Row, interleave, keep_memory, print_table
 from _workload import made_up_pictures
+from mlstack.commands.train import complete
 from mlstack.config import AugmentConfig, Config
 from mlstack.config.compose import compose
 from mlstack.datasets import load_dataset
@@ -90,9 +90,7 @@ def checkpoints() -> None:
         every = ["trainer.checkpoint_every_n_steps=50", "trainer.max_epochs=20", "trainer.progress_bar=false"]
         config = compose(Config, [*words, *every, "trainer.accelerator=cpu", f"output_dir={folder}"])
         dataset = load_dataset(config.data)
-        trainer = replace(config.trainer, monitor="val_accuracy", mode="max")
-        model = replace(config.model, loss="cross_entropy")
-        config = replace(config, model=model, data=with_derived(config.data, dataset), trainer=trainer)
+        config = complete(config, dataset)
         spent: list[float] = []
         original = Checkpoints.save_last
 

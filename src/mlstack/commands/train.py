@@ -115,9 +115,10 @@ def _reopen(run: RunFolder, config: Config, dataset: Dataset, changes: list[str]
             f"the data are not those that {run.path} was trained on (another fingerprint)",
             hint="put the same data back, name their place with data.path=, or start anew with init_from=",
         )
-    run.write_config(replace(config, resume=None))
     entry = {"at": datetime.now(UTC).isoformat(), "git": git_state(), "changes": changes}
     run.update_results(status="running", error=None, resumed=[*results.get("resumed", []), entry])
+    # After the status: another process of this run that finds the new length must not take the run for finished.
+    run.write_config(replace(config, resume=None))
     for change in changes:
         say(f"resume      {change}; the learning-rate schedule is computed anew")
 

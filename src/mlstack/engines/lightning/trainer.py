@@ -40,7 +40,6 @@ def build_trainer(config: Config, *, trackers: Sequence[Logger], callbacks: Sequ
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
             devices=devices,
-            num_nodes=nodes,
             strategy="ddp" if settings.strategy == "auto" and launched_from_outside() else settings.strategy,
             plugins=None if settings.strategy.startswith(DIVIDED) else [PlainFiles()],
             precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]
@@ -55,7 +54,7 @@ def build_trainer(config: Config, *, trackers: Sequence[Logger], callbacks: Sequ
             enable_checkpointing=False,
             enable_progress_bar=False,
             use_distributed_sampler=False,
-            **{**OUR_CHOICES, "benchmark": not settings.deterministic, **_without_nodes(settings.lightning)},
+            **{**OUR_CHOICES, "benchmark": not settings.deterministic, **settings.lightning, "num_nodes": nodes},
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(
@@ -91,10 +90,6 @@ def _early_stopping(settings: TrainerConfig) -> list[Callback]:
         check_finite=False,  # our module stops where the loss is no number
     )
     return [stopping]
-
-
-def _without_nodes(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if name != "num_nodes"}
 
 
 def check_trainer_arguments(arguments: Mapping[str, Any]) -> None:

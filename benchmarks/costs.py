@@ -26,9 +26,9 @@ from mlstack.config.compose import compose
 from mlstack.datasets import load_dataset
 from mlstack.datasets.derived import with_derived
 from mlstack.datasets.loader import BatchLoader
-from mlstack.engines.lightning import LightningEngine
 from mlstack.engines.lightning.averaging import WeightAverage
 from mlstack.engines.lightning.checkpoints import Checkpoints
+from mlstack.engines.lightning.engine import LightningEngine
 from mlstack.engines.lightning.optimizers import build_optimizer
 from mlstack.models.pytorch import build_classifier
 from mlstack.runs import create_run

@@ -20,7 +20,7 @@ from mlstack.config import Config
 from mlstack.config.compose import compose
 from mlstack.datasets import Dataset, load_dataset
 from mlstack.datasets.loader import BatchLoader
-from mlstack.engines.lightning import LightningEngine
+from mlstack.engines.lightning.engine import LightningEngine
 from mlstack.metrics import confusion_matrix, per_class_metrics
 from mlstack.runs import create_run
 

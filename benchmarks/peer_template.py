@@ -19,14 +19,14 @@ from statistics import median
 import torch
 
 import _peer
+from _cnn import cnn
 from _timing import Row, median_ratio, print_table
-from _workload import cnn
 from loader import make_binary, make_pickled
 from mlstack.commands.train import complete
 from mlstack.config import Config
 from mlstack.config.compose import compose
 from mlstack.datasets import load_dataset
-from mlstack.engines.lightning import LightningEngine
+from mlstack.engines.lightning.engine import LightningEngine
 from mlstack.runs import create_run
 
 ROUNDS = 7
@@ -98,7 +98,7 @@ def by_peer(folder: Path, batch_size: int, *, each_step: bool) -> Callable[[int]
 
 def by_engine(folder: Path, batch_size: int, *overrides: str) -> Callable[[int], None]:
     """A function that trains so many steps with our engine, validation off, everything else as shipped."""
-    network = ["model.target=_workload:cnn", f"model.args.width={WIDTH}"]
+    network = ["model.target=_cnn:cnn", f"model.args.width={WIDTH}"]
     optimizer = ["model.optimizer=adam", "model.weight_decay=0", "model.scheduler=constant"]
     run_settings = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.limit_val_batches=0"]
     data = [f"data.path={folder / 'binary'}", f"data.batch_size={batch_size}", f"output_dir={folder / 'outputs'}"]

@@ -24,7 +24,7 @@ from mlstack.commands.train import complete
 from mlstack.config import Config
 from mlstack.config.compose import compose
 from mlstack.datasets import Dataset, load_dataset
-from mlstack.engines.lightning import LightningEngine
+from mlstack.engines.lightning.engine import LightningEngine
 from mlstack.runs import RunFolder, create_run
 from mlstack.utils.hardware import cpu_flags, cpu_name
 

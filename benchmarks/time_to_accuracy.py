@@ -30,7 +30,7 @@ from mlstack.config.compose import compose
 from mlstack.datasets import Dataset, load_dataset
 from mlstack.datasets.loader import BatchLoader
 from mlstack.engines.base import RunResult
-from mlstack.engines.lightning import LightningEngine
+from mlstack.engines.lightning.engine import LightningEngine
 from mlstack.reports.saving import save_png
 from mlstack.reports.style import BLUE, ORANGE, dress, new_figure, set_title
 from mlstack.runs import RunFolder, create_run

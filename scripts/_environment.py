@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-NEEDED = ("mlstack", "hydra", "numpy", "torch")
+NEEDED = ("mlstack", "hydra", "numpy")  # of the training frameworks one is enough: engines/factory.py looks for it
 VENV = Path(__file__).resolve().parent.parent / ".venv"
 ACTIVATE = "source .venv/bin/activate"
 

@@ -43,6 +43,7 @@ TITLES = {
 COMMANDS = {
     "eval.py": commands.EvalConfig,
     "predict.py": commands.PredictConfig,
+    "convert.py": commands.ConvertConfig,
     "download.py": commands.DownloadConfig,
     "check_env.py": commands.CheckEnvConfig,
     "validate.py": commands.ValidateConfig,

@@ -4,13 +4,14 @@
 #     scripts/setup_environment.sh train     what training needs, and this package (editable)
 #     scripts/setup_environment.sh dev       what tests and linters need, on top
 #
-# Variables: PYTHON, DEVICE (auto, cpu, gpu), TORCH_CPU_INDEX; the Makefile says what they mean.
+# Variables: PYTHON, DEVICE (auto, cpu, gpu), TORCH_CPU_INDEX, PADDLE_GPU_INDEX; the Makefile says what they mean.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
 device=${DEVICE:-auto}
 cpu_index=${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu}
+gpu_index=${PADDLE_GPU_INDEX:-https://www.paddlepaddle.org.cn/packages/stable/cu126/}
 venv=.venv
 
 fail() {
@@ -31,17 +32,43 @@ make_venv() {
     }
 }
 
-installed_torch() { "$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true; }
+uninstall() { "$venv/bin/python" -m pip uninstall --quiet --disable-pip-version-check --yes "$@"; }
+
+has_wheel() { "$venv/bin/python" scripts/has_wheel.py "$@"; }
+
+installed() { "$venv/bin/python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null || true; }
 
 # The CPU build of torch is a fifth of the size. --no-deps, because its dependencies come from the default index.
 install_cpu_torch() {
     [ "$(uname -s)" = Linux ] || return 0             # elsewhere the default index has the CPU build
-    case "$(installed_torch)" in "$(pin_of torch)"*) return 0 ;; esac
-    if "$venv/bin/python" scripts/has_cpu_torch.py "$cpu_index" "$(pin_of torch)" &&
+    [ -n "$(pin_of torch)" ] || return 0              # the Lightning engine was deleted
+    case "$(installed torch)" in "$(pin_of torch)"*) return 0 ;; esac
+    if has_wheel "$cpu_index" torch "$(pin_of torch)+cpu" &&
         install --no-deps --index-url "$cpu_index" "torch==$(pin_of torch)+cpu" "torchvision==$(pin_of torchvision)+cpu"; then
         echo "torch: CPU build from $cpu_index"
     else
         echo "torch: $cpu_index has no build to offer, the default index's is taken (on Linux several GB)"
+    fi
+}
+
+# Paddle's GPU build is a package of another name with the same files inside: the CPU build has to go first. What the
+# GPU build needs comes from both indexes.
+install_gpu_paddle() {
+    local pin
+    pin=$(pin_of paddlepaddle)
+    [ -n "$pin" ] || return 0                         # the Paddle engine was deleted
+    if ! has_wheel "$gpu_index" paddlepaddle-gpu "$pin"; then
+        echo "paddle: $gpu_index has no GPU build to offer, the CPU build stays"
+        return 0
+    fi
+    uninstall paddlepaddle
+    if install --no-deps --force-reinstall --index-url "$gpu_index" "paddlepaddle-gpu==$pin" &&
+        install --constraint constraints.txt --extra-index-url "$gpu_index" "paddlepaddle-gpu==$pin"; then
+        echo "paddle: GPU build from $gpu_index"
+    else
+        uninstall paddlepaddle-gpu
+        install --no-deps --force-reinstall "paddlepaddle==$pin"
+        echo "paddle: the GPU build of $gpu_index could not be installed, the CPU build stays"
     fi
 }
 
@@ -58,11 +85,14 @@ case "${1:-}" in
         echo "installing what training needs ($device) into $venv, some minutes …"
         if [ "$device" = cpu ]; then
             install_cpu_torch
-        elif [[ "$(installed_torch)" == *+cpu ]]; then
+            [ -z "$(installed paddlepaddle-gpu)" ] || uninstall paddlepaddle-gpu
+        elif [[ "$(installed torch)" == *+cpu ]]; then
             # To pip the CPU build fulfils the pin as well; it has to go before the CUDA build is taken.
-            "$venv/bin/python" -m pip uninstall --quiet --yes torch torchvision
+            uninstall torch torchvision
         fi
         install -r "requirements-$device.txt" --editable .
+        [ ! -f requirements-nodeps.txt ] || install --no-deps -r requirements-nodeps.txt
+        [ "$device" = cpu ] || install_gpu_paddle
         ;;
     dev)
         echo "installing what tests and linters need into $venv …"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlstack.config import Config, DataConfig, ModelConfig, TrainerConfig
+from mlstack.config.trainer import ENGINES
 from mlstack.runs import RunFolder
 
 # A model and a data set that live outside the package, as a user's own would.
@@ -20,12 +21,17 @@ sys.path.append(str(OWN_CODE))
 Configure = Callable[..., Config]
 
 
-def configuration(output_dir: Path, **overrides: Any) -> Config:
+def network(engine: str, name: str = "tiny") -> str:
+    """`model.target` of a small network, written for the engine's framework."""
+    return f"tiny_networks_{engine}:{name}"
+
+
+def configuration(output_dir: Path, engine: str, **overrides: Any) -> Config:
     """Settings of a run that takes a fraction of a second; `overrides` are keys with `__` for the dot."""
     config = Config(
-        model=ModelConfig(name="tiny", target="tiny_networks:tiny", learning_rate=0.01),
+        model=ModelConfig(name="tiny", target=network(engine), learning_rate=0.01),
         data=DataConfig(name="few_digits", target="few_digits:load", batch_size=16),
-        trainer=TrainerConfig(accelerator="cpu", max_epochs=2, progress_bar=False),
+        trainer=TrainerConfig(engine=engine, accelerator="cpu", max_epochs=2, progress_bar=False),
         tracker="none",
         output_dir=str(output_dir),
     )
@@ -51,14 +57,20 @@ def _own_code_is_forgotten(tmp_path_factory: pytest.TempPathFactory, monkeypatch
             del sys.modules[name]
 
 
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each training framework that is there, by the name of its engine."""
+    return str(request.param)
+
+
 @pytest.fixture
-def configure(tmp_path: Path) -> Configure:
+def configure(tmp_path: Path, engine: str) -> Configure:
     """`configure(trainer__max_epochs=3)`: the settings of a small run whose folder lies in `tmp_path`."""
-    return lambda **overrides: configuration(tmp_path / "outputs", **overrides)
+    return lambda **overrides: configuration(tmp_path / "outputs", engine, **overrides)
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def trained(tmp_path_factory: pytest.TempPathFactory, engine: str) -> RunFolder:
     """A finished run on all the digits, made once by the `train` command. Look, don't touch: `shutil.copytree` it."""
     from mlstack.commands.train import train
     from mlstack.runs import find_run
@@ -66,6 +78,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     outputs = tmp_path_factory.mktemp("trained") / "outputs"
     config = configuration(
         outputs,
+        engine,
         data__name="digits",
         data__target=None,
         data__batch_size=32,

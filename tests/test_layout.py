@@ -24,15 +24,16 @@ FLOORS = {
     "metrics": 2,
     "datasets": 2,
     "models": 3,
+    "trackers": 3,
     "engines": 4,
     "reports": 5,
     "commands": 6,
 }
-FRAMEWORKS = {"torch", "torchvision", "pytorch_lightning", "lightning", "torchmetrics", "timm"}
+FRAMEWORKS = {"torch", "torchvision", "pytorch_lightning", "lightning", "torchmetrics", "timm", "paddle"}
 KNOW_A_FRAMEWORK = {"models", "engines", "commands"}
 
 # Two run before there is an environment, one is for who changes the schema; none is a command of the package.
-WHOLE_SCRIPTS = {"rename.py", "has_cpu_torch.py", "document_configuration.py"}
+WHOLE_SCRIPTS = {"rename.py", "has_wheel.py", "document_configuration.py"}
 
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 50

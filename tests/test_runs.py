@@ -10,6 +10,7 @@ import pytest
 
 from mlstack.config import Config, DataConfig
 from mlstack.config.sweep import RUN_RECORD_VARIABLE
+from mlstack.config.trainer import ENGINES
 from mlstack.errors import OutputError, RunError
 from mlstack.runs import (
     RUN_FOLDER_VARIABLE,
@@ -42,12 +43,12 @@ def test_runs_that_start_at_the_same_moment_get_folders_of_their_own(config: Con
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(lambda _: create_run(config), range(16)))
     assert len({run.path for run in runs}) == 16
-    assert {run.path.parent.name for run in runs} == {"digits_resnet18_lightning"}
+    assert {run.path.parent.name for run in runs} == {f"digits_resnet18_{ENGINES[0]}"}
 
 
 def test_a_run_folder_is_named_by_data_model_and_engine_without_characters_that_a_path_forbids(config: Config) -> None:
     config.model.name = "timm/vit_tiny"
-    assert create_run(config).path.parent.name == "digits_timm-vit_tiny_lightning"
+    assert create_run(config).path.parent.name == f"digits_timm-vit_tiny_{ENGINES[0]}"
 
 
 def test_a_process_of_a_launcher_joins_the_folder_that_was_announced(
@@ -204,7 +205,8 @@ def test_a_folder_named_latest_costs_the_link_only(config: Config) -> None:
     run.write_config(config)
     finish_run(run, output_dir=config.output_dir)
     assert find_run("latest", output_dir=config.output_dir) == run
-    assert sorted(path.name for path in Path(config.output_dir).iterdir()) == ["digits_resnet18_lightning", "latest"]
+    names = sorted(path.name for path in Path(config.output_dir).iterdir())
+    assert names == [f"digits_resnet18_{ENGINES[0]}", "latest"]
 
 
 def test_a_checkpoint_that_is_not_there_is_one_message(config: Config) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 from mlstack.utils.hardware import cpu_name, total_memory, usable_cores
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pillow")
+PACKAGES = (
+    *("torch", "torchvision", "pytorch-lightning", "paddlepaddle", "paddlepaddle-gpu"),
+    *("hydra-core", "numpy", "pillow"),
+)
 
 
 def provenance(packages: tuple[str, ...] = PACKAGES) -> dict[str, Any]:

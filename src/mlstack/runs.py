@@ -103,6 +103,14 @@ class RunFolder:
         except RunError:
             return ""
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether `scripts/convert.py` made it from a run of another engine."""
+        try:
+            return "converted_from" in self.read_results()
+        except RunError:
+            return False
+
     def update_results(self, **entries: Any) -> None:
         """Add or replace entries of results.json."""
         results = self.read_results() if self.results_path.exists() else {}
@@ -228,11 +236,16 @@ def find_resumable(which: str, *, output_dir: str | Path = "outputs") -> RunFold
         if not run.config_path.is_file():
             hint = f"resume=latest takes the newest run in {root}/ that has a checkpoint"
             raise RunError(f"resume={which}: no run folder there (a run folder holds config.yaml)", hint=hint)
+        if run.is_converted:
+            hint = f"start a new run from them: init_from={which}"
+            raise RunError(f"resume={which}: a converted run holds weights, and no optimizer to go on with", hint=hint)
         return run
     started = [
         (run.started, run)
         for path in root.glob("*/*/checkpoints")
-        if (run := RunFolder(path.parent)).config_path.is_file() and any(path.glob("[!.]*.ckpt"))
+        if (run := RunFolder(path.parent)).config_path.is_file()
+        and any(path.glob("[!.]*.ckpt"))
+        and not run.is_converted
     ]
     if not started:
         raise RunError(

@@ -33,8 +33,8 @@ def write_pictures(folder: Path, task: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def table_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]:
-    """`table_run("regression")`: a run on such pictures, made once a task. Look, don't touch."""
+def table_run(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Callable[[str], RunFolder]:
+    """`table_run("regression")`: a run on such pictures, made once a task and engine. Look, don't touch."""
     made: dict[str, RunFolder] = {}
 
     def run(task: str) -> RunFolder:
@@ -44,9 +44,9 @@ def table_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFo
             folder = tmp_path_factory.mktemp(task)
             table = write_pictures(folder, task)
             config = Config(
-                model=ModelConfig(name="tiny", target="tiny_networks:tiny", learning_rate=0.02),
+                model=ModelConfig(name="tiny", target=f"tiny_networks_{engine}:tiny", learning_rate=0.02),
                 data=DataConfig(name="image_table", table=str(table), task=task, batch_size=16),
-                trainer=TrainerConfig(accelerator="cpu", max_epochs=12, progress_bar=False),
+                trainer=TrainerConfig(engine=engine, accelerator="cpu", max_epochs=12, progress_bar=False),
                 tracker="none",
                 output_dir=str(folder / "outputs"),
             )

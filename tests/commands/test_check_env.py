@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from mlstack.commands import check_env
 from mlstack.commands.check_env import GIB, Check
 from mlstack.config.commands import CheckEnvConfig
+from mlstack.config.trainer import ENGINES
+
+PACKAGES = {"lightning": "torch", "paddle": "paddle"}
 
 
 def requirements(folder: Path, text: str) -> Path:
@@ -16,29 +20,34 @@ def requirements(folder: Path, text: str) -> Path:
     return path
 
 
+def stand_in(monkeypatch: pytest.MonkeyPatch, engine: str, check: Check) -> None:
+    """No framework is imported: its line is this one."""
+    monkeypatch.setattr(check_env, f"check_{PACKAGES[engine]}", lambda **_: check)
+
+
 def test_the_table_has_a_line_for_each_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(check_env, "check_torch", lambda **_: Check("torch", "ok", "9.9, CPU build"))
+    for engine in ENGINES:
+        stand_in(monkeypatch, engine, Check(PACKAGES[engine], "ok", "9.9, CPU build"))
     check_env.check_env(CheckEnvConfig())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[1:] if line.startswith("ok")]
-    assert {"python", "torch", "gpu", "outputs", "disk", "memory", "processor"} <= {
-        line.split()[1] for line in lines[1:]
-    }
+    frameworks = {PACKAGES[engine] for engine in ENGINES}
+    names = {line.split()[1] for line in lines[1:]}
+    assert {"python", *frameworks, "gpu", "outputs", "disk", "memory", "processor"} <= names
 
 
 def test_json_holds_the_same_and_a_failed_check_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        check_env, "check_torch", lambda **_: Check("torch", "fail", "cannot be imported", "make setup")
-    )
+    for engine in ENGINES:
+        stand_in(monkeypatch, engine, Check("framework", "fail", "cannot be imported", "make setup"))
     with pytest.raises(SystemExit, match="1"):
         check_env.check_env(CheckEnvConfig(json=True))
     report = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
-    assert report["torch"] == {
-        "name": "torch",
+    assert report["framework"] == {
+        "name": "framework",
         "status": "fail",
         "finding": "cannot be imported",
         "remedy": "make setup",
@@ -75,21 +84,28 @@ def test_an_optional_package_is_never_a_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.framework
-def test_a_cpu_machine_is_fine_and_an_unused_gpu_is_not() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        assert check_env.check_torch(has_driver=True).status == "ok"
+@pytest.mark.parametrize("package", [PACKAGES[engine] for engine in ENGINES])
+def test_a_cpu_machine_is_fine_and_an_unused_gpu_is_not(package: str) -> None:
+    check = getattr(check_env, f"check_{package}")
+    without_driver, with_driver = check(has_driver=False), check(has_driver=True)
+    assert (without_driver.name, without_driver.status) == (package, "ok")
+    if "sees" in with_driver.finding:
+        assert with_driver.status == "ok"
     else:
-        assert check_env.check_torch(has_driver=False).status == "ok"
-        assert check_env.check_torch(has_driver=True).status == ("fail" if torch.version.cuda else "warn")
+        assert with_driver.status == ("warn" if "CPU build" in with_driver.finding else "fail")
 
 
-def test_a_torch_that_cannot_be_imported_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.13: no such file\\nmore')")
-    monkeypatch.delitem(__import__("sys").modules, "torch", raising=False)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_framework_that_cannot_be_imported_fails(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = PACKAGES[engine]
+    (tmp_path / f"{package}.py").write_text("raise OSError('libcudart.so.13: no such file\\nmore')")
+    for name in list(sys.modules):
+        if name.split(".")[0] == package or name.startswith("mlstack.models.paddle"):
+            monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
-    check = check_env.check_torch(has_driver=False)
+    check = getattr(check_env, f"check_{package}")(has_driver=False)
     assert (check.status, check.finding) == ("fail", "cannot be imported: libcudart.so.13: no such file")
 
 

@@ -13,10 +13,17 @@ from PIL import Image
 from mlstack.commands.compare_runs import compare_runs, compare_sweep, find_runs
 from mlstack.config import Config
 from mlstack.config.commands import CompareRunsConfig
+from mlstack.config.trainer import ENGINES
 from mlstack.errors import ConfigError, OutputError, RunError
 from mlstack.runs import RunFolder
 
 Finish = Callable[..., RunFolder]
+
+
+@pytest.fixture(scope="session", params=ENGINES[:1])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The runs are not trained: which engine they name makes no difference."""
+    return str(request.param)
 
 
 @pytest.fixture

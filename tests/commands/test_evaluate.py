@@ -13,12 +13,15 @@ import yaml
 from mlstack.commands.evaluate import evaluate, on_this_machine, scores_of_each
 from mlstack.config import Config
 from mlstack.config.commands import EvalConfig
-from mlstack.config.trainer import METRICS
+from mlstack.config.trainer import ENGINES, METRICS
 from mlstack.engines import Predictions
 from mlstack.errors import ConfigError, RunError
 from mlstack.runs import RunFolder
 
 pytestmark = pytest.mark.framework
+
+# Where the engine makes no difference, the first one that is there is enough.
+with_one_engine = pytest.mark.parametrize("engine", ENGINES[:1], indirect=True)
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def test_a_run_that_was_moved_is_measured_as_it_was_after_training(
     assert all((run.figures / f"{name}_test.png").is_file() for name in names)
     shown = capsys.readouterr().out
     assert "test split, 179 pictures, best checkpoint" in shown
+    assert "another fingerprint" not in shown
     for metric in ("accuracy", "precision", "recall", "f1"):
         assert metric in shown
     assert f"written: {run.path / 'evaluation_test.json'}" in shown
@@ -51,6 +55,7 @@ def test_another_split_checkpoint_and_batch_size_can_be_asked_for(
     assert "val split, 160 pictures, last checkpoint" in capsys.readouterr().out
 
 
+@with_one_engine
 def test_data_with_another_number_of_classes_than_the_run_was_trained_on_are_refused(run: RunFolder) -> None:
     config = run.read_config()
     config.data.classes = ["a", "b"]
@@ -60,11 +65,10 @@ def test_data_with_another_number_of_classes_than_the_run_was_trained_on_are_ref
     assert not (run.path / "evaluation_test.json").exists()
 
 
+@with_one_engine
 def test_other_data_than_those_of_the_training_are_measured_with_a_note(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate(EvalConfig(run=str(run.path)))
-    assert "another fingerprint" not in capsys.readouterr().out
     config = run.read_config()
     config.data.split_seed = 1
     run.write_config(config)
@@ -72,6 +76,7 @@ def test_other_data_than_those_of_the_training_are_measured_with_a_note(
     assert "another fingerprint" in capsys.readouterr().out
 
 
+@with_one_engine
 def test_a_run_without_its_checkpoint_is_one_message(run: RunFolder) -> None:
     shutil.rmtree(run.checkpoints)
     with pytest.raises(RunError, match="has no best checkpoint"):
@@ -89,6 +94,7 @@ def test_a_run_is_measured_in_full_on_one_device_of_this_machine() -> None:
     assert stored.trainer.devices == 4
 
 
+@with_one_engine
 def test_a_run_whose_settings_name_no_task_is_a_classification(run: RunFolder, trained: RunFolder) -> None:
     stored = yaml.safe_load(run.config_path.read_text())
     for name in ("task", "table", "targets", "target_mean", "target_std"):
@@ -105,6 +111,7 @@ FIGURES = {
 }
 
 
+@with_one_engine  # test_predict.py reads such runs with each
 @pytest.mark.parametrize("task", FIGURES)
 def test_labels_and_numbers_are_measured_as_after_training(
     task: str, table_run: Callable[[str], RunFolder], tmp_path: Path, capsys: pytest.CaptureFixture[str]

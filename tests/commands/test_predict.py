@@ -12,12 +12,16 @@ from PIL import Image
 
 from mlstack.commands.predict import PictureFiles, predict
 from mlstack.config.commands import PredictConfig
+from mlstack.config.trainer import ENGINES
 from mlstack.datasets import load_dataset
 from mlstack.engines import create_engine
 from mlstack.errors import DataError, OutputError, RunError
 from mlstack.runs import RunFolder
 
 pytestmark = pytest.mark.framework
+
+# Where the engine makes no difference, the first one that is there is enough.
+with_one_engine = pytest.mark.parametrize("engine", ENGINES[:1], indirect=True)
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def test_the_csv_says_what_the_network_says(trained: RunFolder, photos: Path, tm
     assert [row["file"] for row in rows] == [str(file) for file in files]
     config = trained.read_config()
     source = PictureFiles(files, config.data, batch_size=5)
-    answers = create_engine("lightning").predict(config, source, run=trained)
+    answers = create_engine(config.trainer.engine).predict(config, source, run=trained)
     for row, likeliest, probabilities in zip(rows, answers.predicted, answers.outputs, strict=True):
         assert row["class"] == str(likeliest)
         assert float(row["confidence"]) == pytest.approx(float(probabilities.max()), abs=1e-5)
@@ -69,6 +73,7 @@ def test_the_json_says_the_same(trained: RunFolder, photos: Path, tmp_path: Path
         assert len(row["probabilities"]) == 5
 
 
+@with_one_engine
 def test_the_grid_is_a_picture_beside_the_table(
     trained: RunFolder, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,12 +85,14 @@ def test_the_grid_is_a_picture_beside_the_table(
     assert shown.count("%") == 5
 
 
+@with_one_engine
 def test_the_grid_goes_where_it_is_told(trained: RunFolder, photos: Path, tmp_path: Path) -> None:
     table = ask(trained, tmp_path, photos, grid=str(tmp_path / "grids" / "digits.png"))
     assert (tmp_path / "grids" / "digits.png").is_file()
     assert not table.with_suffix(".png").exists()
 
 
+@with_one_engine
 def test_a_file_a_folder_and_a_pattern_are_taken_together_each_picture_once(
     trained: RunFolder, photos: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +102,7 @@ def test_a_file_a_folder_and_a_pattern_are_taken_together_each_picture_once(
         assert [Path(row["file"]).name[0] for row in csv.DictReader(file)] == ["0", "1", "2", "3", "4"]
 
 
+@with_one_engine
 def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_written(
     trained: RunFolder, photos: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +115,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@with_one_engine
 def test_of_many_unreadable_pictures_the_first_are_named(trained: RunFolder, photos: Path, tmp_path: Path) -> None:
     for number in range(9):
         (photos / f"broken_{number}.png").write_bytes(b"no picture")
@@ -116,6 +125,7 @@ def test_of_many_unreadable_pictures_the_first_are_named(trained: RunFolder, pho
     assert "… and 4 more" in str(caught.value)
 
 
+@with_one_engine
 def test_an_input_that_names_no_picture_is_one_message(trained: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image there"):
@@ -124,12 +134,14 @@ def test_an_input_that_names_no_picture_is_one_message(trained: RunFolder, tmp_p
         ask(trained, tmp_path, tmp_path / "nowhere.jpg")
 
 
+@with_one_engine
 def test_an_output_that_is_a_folder_is_one_message(trained: RunFolder, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(OutputError, match=r"folder\.csv is a folder"):
         ask(trained, tmp_path, photos, output="folder.csv")
 
 
+@with_one_engine
 @pytest.mark.parametrize("settings", [{"output": "file/predictions.csv"}, {"grid": "file/grid.png"}])
 def test_an_output_inside_a_file_is_refused_before_the_work_is_done(
     settings: dict[str, str],
@@ -194,6 +206,7 @@ def test_a_run_that_was_moved_still_predicts(trained: RunFolder, photos: Path, t
     assert ask(moved, tmp_path, photos).read_text() == ask(trained, tmp_path, photos).read_text()
 
 
+@with_one_engine
 def test_a_run_that_is_not_there_is_one_message(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run folder there"):
         ask(RunFolder(tmp_path / "nowhere"), tmp_path, photos)

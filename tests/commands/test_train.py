@@ -10,7 +10,9 @@ from PIL import Image
 
 from mlstack.commands.train import complete, train
 from mlstack.config import Config
+from mlstack.config.trainer import ENGINES
 from mlstack.datasets import load_dataset
+from mlstack.engines import create_engine
 from mlstack.errors import ConfigError, DataError, HardwareError, RunError
 from mlstack.runs import RunFolder, find_run
 
@@ -18,9 +20,12 @@ pytestmark = pytest.mark.framework
 
 Configure = Callable[..., Config]
 
+# Where the engine makes no difference, the first one that is there is enough.
+with_one_engine = pytest.mark.parametrize("engine", ENGINES[:1], indirect=True)
+
 
 def folders(config: Config) -> list[RunFolder]:
-    return [RunFolder(path) for path in Path(config.output_dir).glob("*_lightning/*")]
+    return [RunFolder(path) for path in Path(config.output_dir).glob(f"*_{config.trainer.engine}/*")]
 
 
 def test_a_finished_run_holds_what_the_design_promises(trained: RunFolder) -> None:
@@ -141,8 +146,8 @@ def test_a_run_without_validation_and_test_still_ends_well(configure: Configure)
     assert run.read_results()["metrics"] == {}
 
 
-def test_a_mistake_before_the_first_step_leaves_no_run_folder(configure: Configure) -> None:
-    config = configure(model__target="tiny_networks:two_scores")
+def test_a_mistake_before_the_first_step_leaves_no_run_folder(configure: Configure, engine: str) -> None:
+    config = configure(model__target=f"tiny_networks_{engine}:two_scores")
     with pytest.raises(ConfigError, match="answers"):
         train(config)
     assert folders(config) == []
@@ -155,6 +160,7 @@ def test_pictures_that_cannot_be_read_leave_no_run_folder(configure: Configure) 
     assert folders(config) == []
 
 
+@with_one_engine
 def test_a_device_that_is_not_there_is_refused_before_data_are_loaded(configure: Configure) -> None:
     config = configure(trainer__precision="16", data__target="no_such_module:load")
     with pytest.raises(HardwareError, match="needs a GPU"):
@@ -183,12 +189,16 @@ def test_a_bug_is_recorded_and_passed_on(configure: Configure) -> None:
 
 
 def test_another_rank_trains_along_and_writes_nothing_of_its_own(
-    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    configure: Configure,
+    engine: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fitted = []
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("MLSTACK_RUN_FOLDER", str(tmp_path / "announced"))
-    monkeypatch.setattr("mlstack.engines.lightning.LightningEngine.fit", lambda *given: fitted.append(given[3]))
+    monkeypatch.setattr(type(create_engine(engine)), "fit", lambda *given: fitted.append(given[3]))
     train(configure())
     assert fitted == [RunFolder(tmp_path / "announced")]
     assert list(tmp_path.iterdir()) == []
@@ -203,6 +213,7 @@ def test_results_are_json_that_any_reader_takes(trained: RunFolder) -> None:
     assert results["status"] == "finished"
 
 
+@with_one_engine
 @pytest.mark.parametrize(("pretrained", "channels", "mean"), [(True, 3, 0.485), (True, 1, None), (False, 3, None)])
 def test_pretrained_colour_networks_see_imagenets_normalisation(
     pretrained: bool, channels: int, mean: float | None, configure: Configure
@@ -213,11 +224,13 @@ def test_pretrained_colour_networks_see_imagenets_normalisation(
     assert (completed.data.mean[0] == 0.485) == (mean == 0.485)
 
 
+@with_one_engine
 def test_a_normalisation_that_was_given_stays_with_pretrained_networks(configure: Configure) -> None:
     config = configure(model__pretrained=True, data__channels=3, data__mean=[0.5] * 3, data__std=[0.25] * 3)
     assert complete(config, load_dataset(config.data)).data.mean == [0.5] * 3
 
 
+@with_one_engine
 @pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_f1", "max")])
 def test_the_mode_follows_from_the_monitored_metric(monitor: str, mode: str, configure: Configure) -> None:
     config = configure(trainer__monitor=monitor)

@@ -7,6 +7,7 @@ import pytest
 
 from mlstack.commands import validate as command
 from mlstack.config.commands import ValidateConfig
+from mlstack.config.trainer import ENGINES
 from mlstack.errors import OutputError
 
 # Stands in for scripts/train.py: what each model does is written in its name.
@@ -21,6 +22,7 @@ if model == "broken":
 if model == "silent":
     sys.exit(3)
 if model != "empty":
+    assert settings["trainer.engine"] == "ENGINE"
     run = pathlib.Path(settings["output_dir"], f"{settings['data']}_{model}_lightning", "2026-01-01")
     run.mkdir(parents=True)
     results = {"status": "finished", "metrics": {"val": {"accuracy": 0.5}, "test": {"accuracy": 0.75}},
@@ -29,10 +31,11 @@ if model != "empty":
 """
 
 
-def run(folder: Path, models: list[str]) -> None:
+def run(folder: Path, models: list[str], *, engine: str = ENGINES[-1]) -> None:
     script = folder / "train.py"
-    script.write_text(SCRIPT)
-    command.validate(ValidateConfig(models=models, output_dir=str(folder / "outputs")), script=script)
+    script.write_text(SCRIPT.replace("ENGINE", engine))
+    config = ValidateConfig(models=models, engine=engine, output_dir=str(folder / "outputs"))
+    command.validate(config, script=script)
 
 
 def test_every_shipped_model_has_its_yaml() -> None:

@@ -78,7 +78,7 @@ def test_no_mistake_costs_a_framework_or_writes_a_file(tmp_path: Path) -> None:
     assert not list(empty.iterdir())
 
 
-@pytest.mark.parametrize("script", ["train", "eval", "predict", "download", "check_env", "validate"])
+@pytest.mark.parametrize("script", ["train", "eval", "predict", "convert", "download", "check_env", "validate"])
 def test_help_of_every_script_needs_neither_hydra_nor_a_framework(script: str, tmp_path: Path) -> None:
     done = in_a_fresh_process(["-c", LIST_MODULES, str(ROOT / "scripts" / f"{script}.py"), "--help"], tmp_path)
     text, _, modules = done.stdout.partition("MODULES")

@@ -9,8 +9,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from mlstack.config import Config, DataConfig, ModelConfig, TrainerConfig
-from mlstack.config.commands import CheckEnvConfig, DownloadConfig, EvalConfig, PredictConfig, ValidateConfig
+from mlstack.config.commands import (
+    CheckEnvConfig,
+    ConvertConfig,
+    DownloadConfig,
+    EvalConfig,
+    PredictConfig,
+    ValidateConfig,
+)
 from mlstack.config.compose import compose, to_yaml
+from mlstack.config.trainer import ENGINES
 from mlstack.config.vocabulary import CONFIG_DIR
 from mlstack.errors import ConfigError
 
@@ -43,7 +51,8 @@ def test_every_shipped_file_is_short_and_says_only_what_differs_from_the_default
         settings = OmegaConf.to_container(OmegaConf.load(path))
         defaults = asdict(GROUPS[group]())
         assert isinstance(settings, dict)
-        repeated = [key for key, value in settings.items() if key != "name" and defaults[str(key)] == value]
+        stated = {"name", "engine"}  # what a file is for may be said where it is the default
+        repeated = [key for key, value in settings.items() if key not in stated and defaults[str(key)] == value]
         assert not repeated, name
 
 
@@ -58,6 +67,7 @@ def test_the_main_file_is_short_and_starts_as_documented() -> None:
     [
         (EvalConfig, "eval", ["run=outputs/a b", "split=val"]),
         (PredictConfig, "predict", ["input=photos/"]),
+        (ConvertConfig, "convert", ["run=outputs/a b", "target=networks:build"]),
         (DownloadConfig, "download", ["data=digits", "clean=true"]),
         (CheckEnvConfig, "check_env", ["json=true"]),
         (ValidateConfig, "validate", ["models=[resnet18,timm]"]),
@@ -73,10 +83,11 @@ def test_a_prediction_takes_one_path_or_a_list() -> None:
 
 
 def test_open_keys_need_no_plus() -> None:
+    argument = {"lightning": "detect_anomaly", "paddle": "FLAGS_cudnn_deterministic"}[ENGINES[0]]
     config = compose(
         Config,
         [
-            "trainer.lightning.detect_anomaly=true",
+            f"trainer.{ENGINES[0]}.{argument}=true",
             "model.optimizer=sgd",
             "model.optimizer_args.nesterov=true",
             "model.optimizer_args.momentum=0.9",
@@ -85,7 +96,7 @@ def test_open_keys_need_no_plus() -> None:
             "data.args.foo=bar",
         ],
     )
-    assert config.trainer.lightning == {"detect_anomaly": True}
+    assert getattr(config.trainer, ENGINES[0]) == {argument: True}
     assert config.model.optimizer_args == {"nesterov": True, "momentum": 0.9}
     assert config.model.args == {"width": 2, "depth": 3}
     assert config.data.args == {"foo": "bar"}

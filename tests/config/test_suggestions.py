@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import inspect
-
 import pytest
 
 from mlstack.config import Config
-from mlstack.config.passthrough import LIGHTNING_ARGUMENTS, OURS_FOR_LIGHTNING
 from mlstack.config.suggestions import OTHER_WORDS, nearest, nearest_key
-from mlstack.config.trainer import STRATEGIES, TrainerConfig
 from mlstack.config.vocabulary import read_vocabulary
 
 VOCABULARY = read_vocabulary(Config, "config")
@@ -50,14 +46,3 @@ def test_nothing_near_gives_nothing() -> None:
 def test_every_word_of_the_table_leads_to_a_key_that_exists() -> None:
     lost = [key for key in OTHER_WORDS.values() if key not in VOCABULARY.keys and not VOCABULARY.is_open(key)]
     assert not lost
-
-
-@pytest.mark.framework
-def test_our_tables_of_lightnings_words_are_true_and_hold_no_key_of_ours() -> None:
-    import pytorch_lightning
-    from pytorch_lightning.strategies import StrategyRegistry
-
-    assert set(STRATEGIES) - {"auto"} <= set(StrategyRegistry.available_strategies())
-    known = inspect.signature(pytorch_lightning.Trainer.__init__).parameters
-    assert set(LIGHTNING_ARGUMENTS) | set(OURS_FOR_LIGHTNING) <= set(known)
-    assert not set(LIGHTNING_ARGUMENTS) & (set(vars(TrainerConfig())) | set(OURS_FOR_LIGHTNING))

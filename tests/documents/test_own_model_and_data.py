@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from mlstack.config.trainer import ENGINES
+
 from .conftest import Run
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own_model_and_data.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 # `my_project/stripes.py`, a blank line, then the block that it holds
 FILES = re.findall(r"^`(my_project/\S+)`\n\n```\w+\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-COMMANDS = re.findall(r"^python (scripts/.*)$", TEXT, re.MULTILINE)
+COMMANDS = [
+    pytest.param(command, engine, marks=pytest.mark.skipif(engine not in ENGINES, reason="that engine was deleted"))
+    for command in re.findall(r"^python (scripts/.*)$", TEXT, re.MULTILINE)
+    for engine in ["paddle" if "trainer=paddle" in command else "lightning"]
+]
 
 
 @pytest.fixture
@@ -32,15 +38,18 @@ def test_the_document_shows_a_file_and_a_yaml_for_each() -> None:
         "my_project/data/stripes.yaml",
         "my_project/tiny_net.py",
         "my_project/model/tiny_net.yaml",
+        "my_project/tiny_net_paddle.py",
         "my_project/recipe/stripes.yaml",
     ]
 
 
 @pytest.mark.framework
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_model_and_a_data_set_outside_the_repository_train(command: str, my_project: Path, run_script: Run) -> None:
+@pytest.mark.parametrize(("command", "engine"), COMMANDS)
+def test_a_model_and_a_data_set_outside_the_repository_train(
+    command: str, engine: str, my_project: Path, run_script: Run
+) -> None:
     short = ["trainer.max_epochs=1", "trainer.progress_bar=false", "tracker=none"]
     answer = run_script([*shlex.split(command), *short])
     assert answer.status == 0, answer.err
-    [results] = (my_project.parent / "outputs").glob("stripes_tiny_net_lightning/*/results.json")
+    [results] = (my_project.parent / "outputs").glob(f"stripes_tiny_net_{engine}/*/results.json")
     assert '"status": "finished"' in results.read_text()

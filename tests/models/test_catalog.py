@@ -2,78 +2,119 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
+from typing import Any
 
 import pytest
-import timm
-import torchvision
 
+from mlstack.config.trainer import ENGINES
 from mlstack.errors import ConfigError, MissingPackageError
 from mlstack.models import catalog
-from mlstack.models.catalog import check_name, registered_names
+from mlstack.models.catalog import OWN_NETWORKS, check_name, check_same_layers, known_names, registered_names
 
 pytestmark = pytest.mark.framework
 
 REFUSE = """
 import sys
 from mlstack.commands.train import train
-from mlstack.config import Config, DataConfig, ModelConfig
+from mlstack.config import Config, DataConfig, ModelConfig, TrainerConfig
 from mlstack.errors import ConfigError
 try:
-    train(Config(model=ModelConfig(name="resnet19"), data=DataConfig(name="digits")))
+    train(Config(model=ModelConfig(name="resnet19"), data=DataConfig(name="digits"),
+                 trainer=TrainerConfig(engine=sys.argv[1])))
 except ConfigError as error:
     print(error)
-print(sorted({"torch", "torchvision", "pytorch_lightning"} & set(sys.modules)))
+print(sorted({"torch", "torchvision", "pytorch_lightning", "paddle"} & set(sys.modules)))
 """
+LIBRARIES = {"lightning": "torchvision", "paddle": "paddle.vision"}
 
 
-def test_the_names_read_from_torchvisions_sources_are_those_that_it_registers() -> None:
-    assert registered_names("torchvision") == set(torchvision.models.list_models(module=torchvision.models))
-
-
-def test_the_names_read_from_timms_sources_are_those_that_it_registers() -> None:
-    assert registered_names("timm") == set(timm.list_models())
-
-
-@pytest.mark.parametrize(
-    "name", ["small_cnn", "resnet18", "convnext_tiny", "timm/vit_tiny_patch16_224", "timm/resnet18.a1_in1k"]
-)
-def test_a_known_name_passes(name: str) -> None:
-    check_name(name)
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18", "efficientnet_b0", "mobilenet_v3_small", "vgg11"])
+def test_a_known_name_passes_with_every_engine(engine: str, name: str) -> None:
+    check_name(name, engine)
 
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [
-        ("resnet19", "resnet18"),
-        ("smal_cnn", "small_cnn"),
-        ("mobilenet_v3", "mobilenet_v3_large"),
-        ("timm/resnet19", "timm/resnet18"),
-    ],
+    [("resnet19", "resnet18"), ("smal_cnn", "small_cnn"), ("mobilenet_v3_larg", "mobilenet_v3_large")],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_ones(name: str, nearest: str) -> None:
-    with pytest.raises(ConfigError, match="has no such architecture") as caught:
-        check_name(name)
+def test_an_unknown_name_is_refused_with_the_nearest_ones(engine: str, name: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=f"{LIBRARIES[engine]} has no such architecture") as caught:
+        check_name(name, engine)
     assert nearest in caught.value.hint
+    assert "trainer.engine" not in caught.value.hint
 
 
-def test_an_unknown_name_is_refused_before_torch_is_imported() -> None:
-    answer = subprocess.run([sys.executable, "-c", REFUSE], capture_output=True, text=True, check=True)
-    assert answer.stdout.startswith("model.name=resnet19: torchvision has no such architecture\nnearest: resnet1")
+def test_an_unknown_name_is_refused_before_a_framework_is_imported(engine: str) -> None:
+    answer = subprocess.run([sys.executable, "-c", REFUSE, engine], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith(f"model.name=resnet19: {LIBRARIES[engine]} has no such architecture\nnearest: ")
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
-def test_an_unknown_library_is_refused() -> None:
+def test_an_unknown_library_is_refused(engine: str) -> None:
     with pytest.raises(ConfigError, match="unknown library 'keras'") as caught:
-        check_name("keras/resnet50")
-    assert "timm/" in caught.value.hint
+        check_name("keras/resnet50", engine)
+    assert LIBRARIES[engine] in caught.value.hint
 
 
-def test_a_timm_name_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match=r"model.name=timm/resnet18 needs the package timm") as caught:
-        check_name("timm/resnet18")
-    assert "pip install 'timm==" in str(caught.value)
+@pytest.mark.parametrize(
+    ("engine", "name", "other"),
+    [
+        ("paddle", "convnext_tiny", "lightning"),
+        ("paddle", "timm/vit_tiny_patch16_224", "lightning"),
+        ("lightning", "mobilenet_v1", "paddle"),
+    ],
+)
+def test_an_architecture_of_the_other_engine_is_refused_with_that_engines_name(
+    engine: str, name: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "paddle_names", lambda: frozenset({"resnet18", "mobilenet_v1"}))
+    monkeypatch.setattr(catalog, "registered_names", lambda _: frozenset({"resnet18", "convnext_tiny"}))
+    monkeypatch.setattr(catalog, "ENGINES", ("lightning", "paddle"))
+    with pytest.raises(ConfigError, match="has no such architecture") as caught:
+        check_name(name, engine)
+    assert f"trainer.engine={other} has it" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", sorted(OWN_NETWORKS["paddle"] | OWN_NETWORKS["lightning"]))
+def test_the_own_networks_of_one_engine_are_known_to_the_other_too(engine: str, name: str) -> None:
+    assert name in known_names(engine)
+
+
+def test_each_own_network_is_built_in_this_package(layers: Any) -> None:
+    engine = layers.__name__.removeprefix("layers_")
+    assert OWN_NETWORKS[engine] >= {"small_cnn"}
+    if engine == "paddle":
+        libraries = import_module("mlstack.models.paddle.libraries")
+        assert OWN_NETWORKS[engine] == {"small_cnn", *libraries.WRITTEN_HERE}
 
 
 def test_a_library_that_is_not_installed_has_no_names() -> None:
     assert registered_names("no_such_package") == frozenset()
+
+
+def test_without_its_library_an_engine_takes_any_name(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "paddle_names", frozenset)
+    monkeypatch.setattr(catalog, "registered_names", lambda _: frozenset())
+    check_name("resnet19", engine)
+
+
+@pytest.mark.parametrize(("name", "key"), [("densenet121", "model.name"), ("shufflenet_v2_x1_0", "model.name")])
+def test_networks_whose_layers_have_other_names_elsewhere_are_not_converted(engine: str, name: str, key: str) -> None:
+    with pytest.raises(ConfigError, match="layers with other names") as caught:
+        check_same_layers(name, engine, has_arguments=False)
+    assert caught.value.key == key
+
+
+def test_arguments_of_the_other_library_are_not_converted(engine: str) -> None:
+    check_same_layers("efficientnet_b0", engine, has_arguments=True)  # the arguments are torchvision's on both sides
+    with pytest.raises(ConfigError, match="arguments of the other library"):
+        check_same_layers("resnet18", engine, has_arguments=True)
+
+
+@pytest.mark.skipif("lightning" not in ENGINES, reason="timm's networks are made of torch")
+def test_a_timm_name_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"model.name=timm/resnet18 needs the package timm") as caught:
+        check_name("timm/resnet18", "lightning")
+    assert "pip install 'timm==" in str(caught.value)

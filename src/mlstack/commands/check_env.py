@@ -5,6 +5,7 @@ Each line is ok, warn or fail; a warn or a fail names the command that mends it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mlstack.config.trainer import ENGINES
 from mlstack.utils import hardware
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 OLDEST_PYTHON = (3, 11)
 GIB = 2**30
 
-# torch, its CUDA libraries and one data set take about 9 GB; a run's checkpoints a few hundred MB.
+# torch, Paddle, their CUDA libraries and one data set take about 10 GB; a run's checkpoints a few hundred MB.
 DISK_WARN, DISK_FAIL = 10 * GIB, 1 * GIB
 # A ResNet-50 step on 64 small images peaks near 3 GB.
 MEMORY_WARN = 4 * GIB
@@ -59,7 +61,9 @@ def all_checks(output_dir: Path) -> Iterator[Check]:
     yield check_python(sys.version_info[:3])
     yield from check_packages(ROOT / "requirements-cpu.txt")
     yield from check_optional_packages(ROOT / "requirements-optional.txt")
-    yield check_torch(has_driver=driver is not None)
+    for engine in ENGINES:
+        check = {"lightning": check_torch, "paddle": check_paddle}[engine]
+        yield check(has_driver=driver is not None)
     yield check_driver(driver)
     yield check_writable(output_dir)
     yield check_disk(shutil.disk_usage(Path.cwd()).free)
@@ -82,10 +86,10 @@ def read_pins(path: Path) -> dict[str, str]:
 
 def installed_version(package: str) -> str | None:
     """The version that is installed, without the build's suffix (`+cpu`), or None."""
-    try:
-        return importlib.metadata.version(package).partition("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    for name in (package, f"{package}-gpu"):  # Paddle's GPU build has a name of its own
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name).partition("+")[0]
+    return None
 
 
 def check_packages(requirements: Path) -> Iterator[Check]:
@@ -128,6 +132,24 @@ def check_torch(*, has_driver: bool) -> Check:
     if torch.version.cuda:
         return Check("torch", "fail", f"{finding}, no GPU seen: the driver is too old", "update the NVIDIA driver")
     return Check("torch", "warn", f"{finding}, cannot use this machine's GPU", "make setup DEVICE=gpu")
+
+
+def check_paddle(*, has_driver: bool) -> Check:
+    """Whether Paddle can be imported and sees the GPU that the driver shows."""
+    try:
+        import mlstack.models.paddle.quiet  # noqa: F401, I001  first: paddle's own import prints and sets loggers
+        import paddle
+    except (ImportError, OSError) as error:
+        return Check("paddle", "fail", f"cannot be imported: {error}".splitlines()[0], "make setup")
+    with_cuda = paddle.is_compiled_with_cuda()
+    finding = f"{paddle.__version__}, {f'CUDA {paddle.version.cuda()} build' if with_cuda else 'CPU build'}"
+    if with_cuda and (count := paddle.device.cuda.device_count()):
+        return Check("paddle", "ok", f"{finding}, sees {count} GPU(s)")
+    if not has_driver:
+        return Check("paddle", "ok", f"{finding}, trains on the CPU")
+    if with_cuda:
+        return Check("paddle", "fail", f"{finding}, no GPU seen: the driver is too old", "update the NVIDIA driver")
+    return Check("paddle", "warn", f"{finding}, cannot use this machine's GPU", "make setup DEVICE=gpu")
 
 
 def check_driver(driver: tuple[str, list[str]] | None) -> Check:

@@ -19,7 +19,7 @@ from mlstack.datasets.derived import with_derived
 from mlstack.engines import Engine, RunResult, create_engine
 from mlstack.errors import DataError, MLStackError, OutputError
 from mlstack.metrics import Scores
-from mlstack.models.catalog import check_name
+from mlstack.models.catalog import check_name, check_pretrained
 from mlstack.provenance import git_state, provenance
 from mlstack.reports.headline import headline
 from mlstack.reports.learning_curves import draw_learning_curves
@@ -57,7 +57,9 @@ def train(config: Config) -> None:
     if resumed is None:
         config = replace(config, init_from=starting_weights(config))
     if config.model.target is None:
-        check_name(config.model.name)  # before a framework is imported
+        check_name(config.model.name, config.trainer.engine)  # before a framework is imported
+        if config.model.pretrained:
+            check_pretrained(config.model.name, config.trainer.engine)
     engine = create_engine(config.trainer.engine)
     engine.check(config)
     dataset = load_dataset(config.data)

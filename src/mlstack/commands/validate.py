@@ -85,7 +85,7 @@ def make_folder(folder: Path) -> None:
 def train_one(model: str, config: ValidateConfig, folder: Path, script: Path) -> Outcome:
     """Train `model` in a process of its own; its output goes to `<folder>/<model>.log`."""
     known = set(folder.glob("*/*/results.json"))
-    settings = (f"model={model}", f"data={config.data}", f"output_dir={folder}")
+    settings = (f"model={model}", f"data={config.data}", f"trainer.engine={config.engine}", f"output_dir={folder}")
     limits = (f"trainer.max_epochs={config.max_epochs}", f"trainer.accelerator={config.accelerator}")
     command = [sys.executable, str(script), *settings, *limits, "trainer.progress_bar=false"]
     start = time.monotonic()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mlstack.config.data import DataConfig
 from mlstack.config.keys import MISSING, group, key
-from mlstack.config.trainer import ACCELERATORS
+from mlstack.config.trainer import ACCELERATORS, ENGINES
 
 SPLITS = ("train", "val", "test")
 CHECKPOINTS = ("best", "last")
@@ -42,6 +42,17 @@ class PredictConfig:
 
 
 @dataclass
+class ConvertConfig:
+    """Turn a trained model into one of the other engine."""
+
+    run: str = key("latest", "Run folder; latest = the newest finished run", path=True)
+    engine: str | None = key(None, "Engine to convert to; null = the other one", choices=ENGINES)
+    checkpoint: str = key("best", "Which weights: best by trainer.monitor, or the last ones", choices=CHECKPOINTS)
+    target: str | None = key(None, "For a run with model.target: the same network in the other framework")
+    output_dir: str = key("outputs", "Folder of the runs, and of the new one", path=True)
+
+
+@dataclass
 class DownloadConfig:
     """Fetch a data set, or clear away what downloads left behind."""
 
@@ -63,6 +74,7 @@ class ValidateConfig:
 
     models: list[str] = key([], "Choices of the model group; [] = every shipped one")
     data: str = key("digits", "Choice of the data group")
+    engine: str = key(ENGINES[0], "Framework that trains", choices=ENGINES)
     max_epochs: int = key(1, "Passes over the training images", unit="epochs", minimum=1)
     accelerator: str = key("auto", "Kind of device; auto = GPU where there is one", choices=ACCELERATORS)
     output_dir: str = key("outputs", "Folder in which run folders are made", path=True)

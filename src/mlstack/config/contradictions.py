@@ -8,8 +8,15 @@ from typing import Any
 
 from mlstack.config.commands import TABLE_SUFFIXES, PredictConfig
 from mlstack.config.data import DATASETS, DataConfig
+from mlstack.config.engine_limits import check_arguments_of_other_engines, check_engine_limits
 from mlstack.config.model import LOSSES, ModelConfig
-from mlstack.config.passthrough import check_lightning, check_loss_args, check_optimizer_args, check_scheduler_args
+from mlstack.config.passthrough import (
+    check_lightning,
+    check_loss_args,
+    check_optimizer_args,
+    check_paddle,
+    check_scheduler_args,
+)
 from mlstack.config.root import WITH_HISTOGRAMS, Config
 from mlstack.config.suggestions import nearest
 from mlstack.config.trainer import LESS_IS_BETTER, METRICS, TrainerConfig
@@ -202,9 +209,16 @@ def _refuse_bad_target(key: str, target: str) -> None:
 
 
 CHECKS: dict[type, tuple[Callable[[Any], None], ...]] = {
-    Config: (_task, _start, _balance, _divided, _histograms),
+    Config: (_task, _start, _balance, _divided, _histograms, check_engine_limits),
     ModelConfig: (_own_network, _warmup, check_optimizer_args, check_scheduler_args),
     DataConfig: (_data_source, _data_task, _normalisation, _splits),
-    TrainerConfig: (_precision, _shares, _early_stopping, check_lightning),
+    TrainerConfig: (
+        _precision,
+        _shares,
+        _early_stopping,
+        check_lightning,
+        check_paddle,
+        check_arguments_of_other_engines,
+    ),
     PredictConfig: (_prediction_files,),
 }

@@ -1,6 +1,6 @@
-"""Keys that go on to a function (`model.optimizer_args`, `trainer.lightning`), checked by name and value.
+"""Keys that go on to a function (`model.optimizer_args`, `trainer.lightning`, …), checked by name and value.
 
-A misspelt one would otherwise end in a TypeError of torch or Lightning, seconds later.
+A misspelt one would otherwise end in a TypeError of torch, Lightning or Paddle, seconds later.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ OURS_FOR_LIGHTNING = {
     "plugins": "trainer.strategy",
     "val_check_interval": "trainer.check_val_every_n_epoch",
 }
+FLAG_PREFIX = "FLAGS_"
 
 
 def check_optimizer_args(model: ModelConfig) -> None:
@@ -102,6 +103,18 @@ def check_lightning(trainer: TrainerConfig) -> None:
             raise ConfigError(
                 message, key=key, allowed=LIGHTNING_ARGUMENTS, hint=_did_you_mean(name, LIGHTNING_ARGUMENTS)
             )
+
+
+def check_paddle(trainer: TrainerConfig) -> None:
+    """Raises ConfigError for what cannot be a flag of Paddle; which flags there are is known to Paddle alone."""
+    for name, value in trainer.paddle.items():
+        key = f"trainer.paddle.{name}"
+        if not name.startswith(FLAG_PREFIX):
+            hint = f"set trainer.{name} instead" if name in vars(trainer) else "its flags are called FLAGS_…"
+            raise ConfigError(f"{key} is not one of Paddle's own flags", key=key, hint=hint)
+        if not isinstance(value, bool | int | float | str):
+            allowed = ("true or false", "a number", "text")
+            raise ConfigError(f"{key}={value} is not allowed", key=key, allowed=allowed)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

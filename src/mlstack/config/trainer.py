@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlstack.config.keys import key
 
-ENGINES = ("lightning",)
+# Each folder of engines/ that holds an engine, Lightning first; who deletes such a folder has one choice less.
+ENGINES = tuple(
+    sorted(
+        (path.parent.name for path in Path(__file__).parents[1].glob("engines/*/engine.py")),
+        key=lambda name: (name != "lightning", name),
+    )
+)
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 STRATEGIES = (  # Lightning's own names, without fork and spawn: each process starts the script anew
     "auto",
@@ -56,7 +63,7 @@ PRECISION_ALIASES = {
 class TrainerConfig:
     """How a run is carried out."""
 
-    engine: str = key("lightning", "Framework that trains", choices=ENGINES)
+    engine: str = key(ENGINES[0], "Framework that trains", choices=ENGINES)
     accelerator: str = key("auto", "Kind of device; auto = GPU where there is one", choices=ACCELERATORS)
     devices: int = key(1, "Devices (on a CPU: processes); -1 = all there are", minimum=1, besides=(-1,))
     strategy: str = key("auto", "How several devices share the work", choices=STRATEGIES)
@@ -103,3 +110,4 @@ class TrainerConfig:
     sync_batchnorm: bool = key(False, "Share batch-norm statistics between devices")
     progress_bar: bool = key(True, "Show a bar with images/s and the time left")
     lightning: dict[str, Any] = key({}, "Any other argument of pytorch_lightning.Trainer, such as detect_anomaly")
+    paddle: dict[str, Any] = key({}, "Flags of Paddle's own, such as FLAGS_cudnn_exhaustive_search")

@@ -38,6 +38,11 @@ def cpu_name(proc: Path = PROC) -> str:
     return _cpuinfo("model name", proc) or platform.processor() or platform.machine()
 
 
+def cpu_vendor(proc: Path = PROC) -> str:
+    """Who made the processor, as it says itself (`GenuineIntel`, `AuthenticAMD`); empty where unknown."""
+    return _cpuinfo("vendor_id", proc) or ""
+
+
 def cpu_flags(proc: Path = PROC) -> frozenset[str]:
     """Instruction sets in the kernel's spelling (`avx512f`, `avx512_vnni`, `avx512_bf16`); empty where unknown."""
     return frozenset((_cpuinfo("flags", proc) or _cpuinfo("Features", proc)).split())
@@ -55,6 +60,19 @@ def gpu_driver() -> tuple[str, list[str]] | None:
         return None
     rows = [line.split(", ", 1) for line in answer.splitlines() if ", " in line]
     return (rows[0][0], [name for _, name in rows]) if rows else None
+
+
+def gpu_utilization(index: int = 0) -> float | None:
+    """How busy a GPU has been over about the last second, 0 to 1; None where NVML can't be asked."""
+    try:
+        import pynvml  # nvidia-ml-py, in requirements-gpu.txt
+    except ModuleNotFoundError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        return float(pynvml.nvmlDeviceGetUtilizationRates(pynvml.nvmlDeviceGetHandleByIndex(index)).gpu) / 100
+    except pynvml.NVMLError:
+        return None
 
 
 def _cpu_quota(cgroup: Path) -> float | None:

@@ -8,13 +8,11 @@ from mlstack.config import Config, TrainerConfig
 from mlstack.engines.lightning.trainer import build_trainer, check_trainer_arguments
 from mlstack.errors import ConfigError
 
-from .conftest import Fit
-
 pytestmark = pytest.mark.framework
 
 
 def build(**settings: Any) -> Any:
-    return build_trainer(Config(trainer=TrainerConfig(accelerator="cpu", **settings)), trackers=[], callbacks=[])
+    return build_trainer(Config(trainer=TrainerConfig(accelerator="cpu", **settings)), callbacks=[])
 
 
 def test_an_argument_that_lightning_lacks_is_refused_with_the_nearest_one() -> None:
@@ -37,6 +35,6 @@ def test_settings_that_lightning_refuses_are_one_message() -> None:
     assert len(str(caught.value).splitlines()) <= 8
 
 
-def test_a_run_obeys_lightnings_own_arguments(fit: Fit) -> None:
+def test_a_run_obeys_lightnings_own_arguments(fit: Any) -> None:
     fitted = fit(trainer__max_epochs=3, trainer__lightning={"max_time": "00:00:00:00"})
     assert fitted.result.epochs < 3

@@ -1,5 +1,1 @@
-"""PyTorch Lightning: training with checkpoints and trackers, prediction with plain PyTorch."""
-
-from mlstack.engines.lightning.engine import LightningEngine
-
-__all__ = ["LightningEngine"]
+"""The engine on PyTorch Lightning: `engine.py` conducts, `module.py` is the training step."""

@@ -6,40 +6,40 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import Logger
 
 from mlstack.config import Config
 from mlstack.datasets import Dataset
-from mlstack.datasets.augment import centre_crop
-from mlstack.datasets.loader import BatchLoader
 from mlstack.engines.base import BatchSource, Predictions, RunResult
-from mlstack.engines.budget import limited, total_steps
+from mlstack.engines.batches import class_counts, plan_of, sources, whitening_images
+from mlstack.engines.budget import limited
+from mlstack.engines.checkpoint_files import CheckpointFolder
+from mlstack.engines.devices import check_devices
+from mlstack.engines.guards import closing_unless_done
 from mlstack.engines.lightning import inference
 from mlstack.engines.lightning.checkpoints import Checkpoints
-from mlstack.engines.lightning.devices import check_devices, device_name, share_text, world_size
-from mlstack.engines.lightning.guards import closing_unless_done, explained, launching
-from mlstack.engines.lightning.histograms import WeightHistograms
+from mlstack.engines.lightning.devices import device_name, machine, share_text, world_size
+from mlstack.engines.lightning.guards import explained, launching
 from mlstack.engines.lightning.loaders import GroupedLoader
 from mlstack.engines.lightning.losses import build_loss
 from mlstack.engines.lightning.module import TrainingModule
-from mlstack.engines.lightning.position import Plan, Position, tell_lightning
+from mlstack.engines.lightning.position import tell_lightning
 from mlstack.engines.lightning.progress import RunProgress, Speed
-from mlstack.engines.lightning.restore import go_back, load_weights, newest_checkpoint, start_from
+from mlstack.engines.lightning.restore import load_weights, start_from
 from mlstack.engines.lightning.signals import StopOnSignal
-from mlstack.engines.lightning.trackers import build_trackers, finish_trackers
 from mlstack.engines.lightning.trainer import build_trainer, check_trainer_arguments
+from mlstack.engines.lightning.weight_files import read_checkpoint
+from mlstack.engines.lightning.weight_histograms import WeightHistograms
+from mlstack.engines.position import Position
+from mlstack.engines.restore import go_back, newest_checkpoint
 from mlstack.models.pytorch import Classifier, build_classifier, whiten
 from mlstack.runs import RunFolder
+from mlstack.trackers import Tracker, build_trackers, finish_trackers
 from mlstack.utils.console import say
 from mlstack.utils.memory import peak_memory_mb
 from mlstack.utils.ranks import is_main_process
-
-WHITENED = 5000  # training images whose patches the whitening filters come from, as in https://arxiv.org/abs/2404.00498
 
 
 class LightningEngine:
@@ -47,11 +47,11 @@ class LightningEngine:
 
     def __init__(self) -> None:
         self._classifier: Classifier | None = None
-        self._trackers: list[Logger] = []
+        self._trackers: list[Tracker] = []
 
     def check(self, config: Config) -> None:
         """Refuse devices and precisions that this machine does not have, and Trainer arguments that don't exist."""
-        check_devices(config)
+        check_devices(config.trainer, machine())
         check_trainer_arguments(config.trainer.lightning)
 
     def share(self, config: Config, text: str | None) -> str:
@@ -65,7 +65,8 @@ class LightningEngine:
     def fit(self, config: Config, dataset: Dataset, run: RunFolder) -> RunResult:
         """Train, validate, and leave checkpoints and metrics.csv in the run folder. See `Engine.fit`."""
         resumes = config.resume is not None
-        checkpoint, position = (newest_checkpoint(run.checkpoints) if resumes else None) or (None, Position())
+        newest = newest_checkpoint(run.checkpoints, read_checkpoint) if resumes else None
+        checkpoint, position = newest or (None, Position())
         position.check_world_size(world_size(config.trainer))
         torch.manual_seed(config.seed)
         model = config.model if checkpoint is None else replace(config.model, pretrained=False)
@@ -85,23 +86,25 @@ class LightningEngine:
         config: Config,
         dataset: Dataset,
         run: RunFolder,
-        trackers: list[Logger],
+        trackers: list[Tracker],
         *,
         checkpoint: Path | None,
         position: Position,
     ) -> RunResult:
         assert self._classifier is not None
         speed = Speed()
-        checkpoints = Checkpoints(run.checkpoints, config.trainer, resumed_from=checkpoint)
-        trainer = build_trainer(config, trackers=trackers, callbacks=_callbacks(config, speed, checkpoints))
-        source, train, validation = _loaders(config, dataset, trainer)
+        files = CheckpointFolder(run.checkpoints, config.trainer, resumed_from=checkpoint)
+        trainer = build_trainer(config, callbacks=_callbacks(config, speed, files))
+        source, held_out = sources(config, dataset, rank=trainer.global_rank, world_size=trainer.world_size)
+        train, validation = _loaders(config, trainer, source, held_out)
         train.set_position(position.epoch, position.batches)
         module = TrainingModule(
             self._classifier,
-            _loss(config, dataset),
+            build_loss(config.model, config.data, class_counts=class_counts(dataset), images=len(source.split)),
             config,
-            plan=_plan(config, train, source),
+            plan=plan_of(config, source, batches=train.numbers.steps),
             position=position,
+            trackers=trackers,
             metrics_path=run.metrics_path,
         )
         if config.trainer.compile:
@@ -111,7 +114,7 @@ class LightningEngine:
             trainer.fit_loop.max_epochs = position.epoch  # early stopping ended it, and what came after it was cut off
         with launching(run), explained(config), closing(train), closing(validation):
             trainer.fit(module, train, validation, ckpt_path=checkpoint)
-        return _result(trainer, module, speed, checkpoints)
+        return _result(trainer, module, speed, files)
 
     def report(self, run: RunFolder, images: Sequence[Path], *, status: str) -> None:
         """Send what came out to the tracker, and end its record. See `Engine.report`."""
@@ -134,81 +137,31 @@ class LightningEngine:
 def _prepare(classifier: Classifier, config: Config, dataset: Dataset) -> None:
     """What the weights of a new run start from: another run's, and filters that fit the data."""
     if config.model.whitening:
-        images = dataset.splits["train"].images
-        sample = np.linspace(0, len(images) - 1, min(WHITENED, len(images))).astype(np.int64)
-        whiten(classifier, torch.from_numpy(centre_crop(images.read(sample), dataset.image_size).copy()))
+        whiten(classifier, torch.from_numpy(whitening_images(dataset)))
     if config.init_from is not None:
         taken = start_from(classifier, Path(config.init_from))
         if is_main_process():
             say(f"init_from   {taken}")
 
 
-def _callbacks(config: Config, speed: Speed, checkpoints: Checkpoints) -> list[pl.Callback]:
+def _callbacks(config: Config, speed: Speed, files: CheckpointFolder) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [speed]
     if config.trainer.progress_bar:
         callbacks.append(RunProgress())
     if not config.trainer.fast_dev_run:
+        checkpoints = Checkpoints(files, monitor=config.trainer.monitor)
         callbacks += [checkpoints, StopOnSignal(checkpoints)]
     if config.tracker_histograms:
         callbacks.append(WeightHistograms())
     return callbacks
 
 
-def _plan(config: Config, train: GroupedLoader, source: BatchLoader) -> Plan:
-    batches = train.numbers.steps
-    sizes = tuple(source.global_size(step) for step in range(batches))
-    return Plan(total_steps(config.trainer, batches), batches, images=sum(sizes), global_sizes=sizes)
-
-
-def _loss(config: Config, dataset: Dataset) -> torch.nn.Module:
-    labels = dataset.splits["train"].labels
-    counts = None
-    if dataset.task == "multilabel":
-        counts = labels.sum(axis=0).astype(int).tolist()
-    elif dataset.task == "classification":
-        counts = np.bincount(labels, minlength=len(dataset.classes)).tolist()
-    return build_loss(config.model, config.data, class_counts=counts, images=len(labels))
-
-
-def _result(trainer: pl.Trainer, module: TrainingModule, speed: Speed, checkpoints: Checkpoints) -> RunResult:
-    device, best = trainer.strategy.root_device, checkpoints.best
-    return RunResult(
-        is_main=trainer.is_global_zero,
-        epochs=trainer.current_epoch,
-        steps=trainer.global_step,
-        best_epoch=best[0] if best else None,
-        best_score=best[1] if best else None,
-        images_per_second=speed.images_per_second,
-        train_seconds=module.seconds,
-        cpu_seconds=module.cpu_seconds,
-        peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_memory_mb(),
-        gpu_utilization=speed.gpu_utilization,
-        parameters=sum(parameter.numel() for parameter in module.classifier.parameters()),
-        device=device_name(device),
-        world_size=trainer.world_size,
-        stopped_early=module.position.stopped,
-    )
-
-
-def _loaders(config: Config, dataset: Dataset, trainer: pl.Trainer) -> tuple[BatchLoader, GroupedLoader, GroupedLoader]:
-    """Batches of training, bare and as tensors, and of validation; with several ranks, this rank's part of each."""
+def _loaders(
+    config: Config, trainer: pl.Trainer, source: BatchSource, held_out: BatchSource
+) -> tuple[GroupedLoader, GroupedLoader]:
+    """Batches of training and of validation as tensors."""
     data, settings = config.data, config.trainer
     pin_memory = trainer.strategy.root_device.type == "cuda" if data.pin_memory is None else data.pin_memory
-    shared: dict[str, Any] = {
-        "batch_size": data.batch_size,
-        "image_size": data.image_size,
-        "rank": trainer.global_rank,
-        "world_size": trainer.world_size,
-    }
-    source = BatchLoader(
-        dataset.splits["train"],
-        seed=config.seed,
-        shuffle=True,
-        augment=data.augment,
-        balance=data.balance,
-        classes=len(dataset.classes),
-        **shared,
-    )
     train = GroupedLoader(
         source,
         data,
@@ -216,6 +169,25 @@ def _loaders(config: Config, dataset: Dataset, trainer: pl.Trainer) -> tuple[Bat
         group=settings.accumulate_grad_batches * settings.steps_per_execution,
         pin_memory=pin_memory,
     )
-    held_out = BatchLoader(dataset.splits["val"], **shared)
     steps = limited(len(held_out), settings.limit_val_batches)
-    return source, train, GroupedLoader(held_out, data, steps=steps, pin_memory=pin_memory)
+    return train, GroupedLoader(held_out, data, steps=steps, pin_memory=pin_memory)
+
+
+def _result(trainer: pl.Trainer, module: TrainingModule, speed: Speed, files: CheckpointFolder) -> RunResult:
+    device, best = trainer.strategy.root_device, files.best
+    return RunResult(
+        is_main=trainer.is_global_zero,
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        best_epoch=best[0] if best else None,
+        best_score=best[1] if best else None,
+        images_per_second=speed.watch.images_per_second,
+        train_seconds=module.record.seconds,
+        cpu_seconds=module.record.cpu_seconds,
+        peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_memory_mb(),
+        gpu_utilization=speed.watch.gpu_utilization,
+        parameters=sum(parameter.numel() for parameter in module.classifier.parameters()),
+        device=device_name(device),
+        world_size=trainer.world_size,
+        stopped_early=module.position.stopped,
+    )

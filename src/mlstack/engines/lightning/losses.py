@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from mlstack.config import DataConfig, ModelConfig
 from mlstack.config.model import LOSSES
 from mlstack.config.passthrough import check_loss_args
+from mlstack.engines.loss_weights import loss_weights
 from mlstack.errors import ConfigError
 
 LEAST_MISS = 1e-7  # keeps focal's (1 - p)^gamma differentiable at p = 1 for gamma below 1
@@ -38,29 +39,9 @@ def build_loss(
         if data.target_std is None:
             raise ValueError("data settings must be complete: see mlstack.datasets.derived")
         return StandardizedLoss(model.loss, data.target_std, **model.loss_args)
-    arguments = dict(model.loss_args)
-    for name in ("class_weights", "alpha", "pos_weight"):
-        if isinstance(arguments.get(name), list | str):
-            counts, size = class_counts, len(data.classes or ())
-            arguments[name] = _weights(name, arguments[name], size, counts=counts, images=images)
-    return BUILDERS[model.loss](**arguments)
-
-
-def _weights(
-    name: str, given: list[float] | str, size: int, *, counts: Sequence[int] | None, images: int | None
-) -> Tensor:
-    """float32 [class]: the numbers given, or those that `balanced` means."""
-    if given == "balanced":
-        if counts is None or (name == "pos_weight" and images is None):
-            raise ValueError(f"{name}=balanced needs the counts of the training images")
-        if name == "pos_weight" and images is not None:
-            return torch.tensor([max(images - count, 1) / max(count, 1) for count in counts])
-        return torch.tensor([sum(counts) / (len(counts) * max(count, 1)) for count in counts])
-    if len(given) != size:
-        key = f"model.loss_args.{name}"
-        message = f"{key} has {len(given)} values for {size} classes"
-        raise ConfigError(message, key=key, allowed=(f"{size} numbers, in the order of data.classes", "balanced"))
-    return torch.tensor(given, dtype=torch.float32)
+    weights = loss_weights(model, data, class_counts=class_counts, images=images)
+    tensors = {name: torch.tensor(values, dtype=torch.float32) for name, values in weights.items()}
+    return BUILDERS[model.loss](**{**model.loss_args, **tensors})
 
 
 class CrossEntropy(nn.Module):

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlstack.config import Config
+from mlstack.engines.learning_rate import Schedule
 from mlstack.engines.lightning.averaging import WeightAverage
 from mlstack.engines.lightning.devices import gathered, share_buffers
 from mlstack.engines.lightning.inference import ACTIVATIONS
 from mlstack.engines.lightning.loaders import TensorBatch
 from mlstack.engines.lightning.losses import l1_penalty
-from mlstack.engines.lightning.meter import TrainingMeter, diverged, first_bad
-from mlstack.engines.lightning.optimizers import Schedule, build_optimizer
-from mlstack.engines.lightning.position import Plan, Position
-from mlstack.metrics import score
+from mlstack.engines.lightning.meter import TorchMeter
+from mlstack.engines.lightning.optimizers import build_optimizer, learning_rate, set_factor
+from mlstack.engines.position import Plan, Position
+from mlstack.engines.training_log import TrainingLog
 from mlstack.models.pytorch import Classifier
+from mlstack.trackers import Tracker
 
 
 class TrainingModule(pl.LightningModule):
@@ -40,7 +40,11 @@ class TrainingModule(pl.LightningModule):
         config: All settings.
         plan: How much there is to do.
         position: Where the run begins.
+        trackers: Where metrics go.
         metrics_path: metrics.csv, whose length goes into checkpoints.
+
+    Attributes:
+        record: What is written down about the training.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class TrainingModule(pl.LightningModule):
         *,
         plan: Plan,
         position: Position,
+        trackers: Sequence[Tracker],
         metrics_path: Path,
     ) -> None:
         super().__init__()
@@ -60,28 +65,22 @@ class TrainingModule(pl.LightningModule):
         self.config = config
         self.plan = plan
         self.position = position
-        self.metrics_path = metrics_path
         self.average: WeightAverage | None = None
-        self.meter = TrainingMeter(counts_hits=config.data.task == "classification")
+        self.record = TrainingLog(
+            config,
+            position=position,
+            meter=TorchMeter(counts_hits=config.data.task == "classification"),
+            trackers=trackers,
+            metrics_path=metrics_path,
+            gather=gathered,
+        )
         self._answers: list[tuple[Tensor, Tensor]] = []
-        self._epoch_row: dict[str, float] = {}
-        self._began = (time.perf_counter() - position.seconds, time.process_time() - position.cpu_seconds)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":  # Lightning sets it thirty times a step; nn.Module looks at each value for long
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of training so far, that of the processes before this one included."""
-        return time.perf_counter() - self._began[0]
-
-    @property
-    def cpu_seconds(self) -> float:
-        """CPU time of this process and of those that trained this run before it."""
-        return time.process_time() - self._began[1]
 
     def configure_optimizers(self) -> Optimizer:
         settings, model = self.config.trainer, self.config.model
@@ -91,7 +90,7 @@ class TrainingModule(pl.LightningModule):
         optimizer = build_optimizer(model, self.classifier, fused=not clipped_mixed, scale=scale)
         self.schedule = Schedule(
             model,
-            optimizer,
+            partial(set_factor, optimizer),
             total_steps=self.plan.total_steps,
             steps_per_epoch=math.ceil(self.plan.batches / settings.accumulate_grad_batches),
             mode=settings.mode,
@@ -99,6 +98,7 @@ class TrainingModule(pl.LightningModule):
         return optimizer
 
     def on_fit_start(self) -> None:
+        self.record.world_size = self.trainer.world_size
         if self.config.trainer.ema_decay is not None:  # on its device by now
             self.average = WeightAverage(self.classifier, self.config.trainer.ema_decay)
 
@@ -137,7 +137,7 @@ class TrainingModule(pl.LightningModule):
                 if position == len(batches) and self.config.model.l1:
                     part = part + self.config.model.l1 * l1_penalty(optimizer)
                 self._backward(part)
-            self.meter.add(logits.detach(), labels, loss.detach())
+            self.record.meter.add(logits.detach(), labels, loss.detach(), images=len(labels))
             self.position.batches += 1
 
     def _backward(self, loss: Tensor) -> None:
@@ -149,19 +149,16 @@ class TrainingModule(pl.LightningModule):
             self.manual_backward(loss)
 
     def _share(self, images: int) -> float:
-        """What a rank's mean loss counts: more than 1 where it has more of the global batch than others.
-
-        Ranks average their gradients with equal weights, and the last batches of an epoch may be of unequal size.
-        """
+        """What a rank's mean loss counts. See `Plan.share`."""
         ranks = self.trainer.world_size
-        return images * ranks / self.plan.global_sizes[self.position.batches] if ranks > 1 else 1.0
+        return self.plan.share(images, self.position.batches, world_size=ranks) if ranks > 1 else 1.0
 
     def _reseed(self) -> None:
         """Make dropout a function of where the run is, so that a run that goes on draws what it would have drawn."""
-        seed = hash((self.config.seed, self.position.epoch, self.position.batches, self.trainer.global_rank))
-        torch.default_generator.manual_seed(seed & 0xFFFFFFFF)
+        seed = self.position.seed(self.config.seed, rank=self.trainer.global_rank)
+        torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed & 0xFFFFFFFF)
+            torch.cuda.manual_seed(seed)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # Here and not after the backward pass: with precision 16 gradients are unscaled only now.
@@ -169,38 +166,14 @@ class TrainingModule(pl.LightningModule):
             self.clip_gradients(optimizer, limit, self.config.trainer.gradient_clip_algorithm)
 
     def log_training(self, **extra: float) -> None:
-        """Write the mean loss and accuracy since the last time. Reads from the device, so not every step.
-
-        Raises:
-            TrainingError: A loss since then was NaN or infinite.
-        """
-        self.check_losses()
-        sums = self.meter.read()
-        if self.trainer.world_size > 1:
-            sums = [math.fsum(parts) for parts in zip(*gathered(sums), strict=True)]
-        self.meter.add_to_epoch(sums)
-        row = {**self.meter.means(sums), **extra}
-        if row:
-            self._write({"learning_rate": self.schedule.rate, **row})
-
-    def check_losses(self) -> None:
-        """Stop where a loss since the last reading was NaN or infinite. All ranks see it at the same time."""
-        losses = self.meter.losses()
-        bad = first_bad(losses)
-        behind = len(losses) - bad if bad is not None else 0
-        loss = losses[bad] if bad is not None else math.nan
-        if self.trainer.world_size > 1:
-            behind = int(max(gathered(behind)))
-        if behind:
-            size = self.config.trainer.accumulate_grad_batches
-            step = self.trainer.global_step - (behind - 1) // size
-            raise diverged(step=step, epoch=self.position.epoch + 1, loss=loss)
+        """Write the mean loss and accuracy since the last time. See `TrainingLog.log_training`."""
+        self.record.rate = learning_rate(self.trainer.optimizers[0])
+        self.record.log_training(**extra)
 
     def on_train_epoch_start(self) -> None:
         if self.position.batches:  # a run goes on in the middle of an epoch: its loader has been set
             return
-        self._epoch_row = {}
-        self.meter.epoch()
+        self.record.begin_epoch()
         # Before the first batch is asked for; the loader of the first epoch has started already.
         loader: Any = self.trainer.train_dataloader
         loader.set_position(self.current_epoch)
@@ -217,10 +190,6 @@ class TrainingModule(pl.LightningModule):
         unfinished = self.trainer.global_step < self.plan.total_steps
         self.position.stopped = self.trainer.should_stop and unfinished and self.position.epoch < epochs
 
-    def epoch_summary(self) -> dict[str, float]:
-        """The last values that this epoch wrote, its training loss and accuracy as means over the whole epoch."""
-        return {**self._epoch_row, **self.meter.epoch()}
-
     def on_validation_start(self) -> None:
         if self.average is not None:
             self.average.swap()
@@ -232,31 +201,17 @@ class TrainingModule(pl.LightningModule):
             self._answers.append((activation(self.classifier(images).float()), labels))
 
     def on_validation_epoch_end(self) -> None:
-        outputs, labels = self._gathered_answers()
-        scores = score(self.config.data.task, outputs, labels)
-        row = {f"val_{name}": math.nan if value is None else value for name, value in scores.items()}
+        answers, self._answers = self._answers, []
+        outputs = torch.cat([answer for answer, _ in answers]).cpu().numpy()
+        labels = torch.cat([label for _, label in answers]).cpu().numpy()
+        row = self.record.log_validation(outputs, labels)
         # For early stopping and checkpoints. Every rank has the same values; Lightning warns unless it averages them.
         self.log_dict(row, logger=False, sync_dist=True)
-        self._write({name: value for name, value in row.items() if not math.isnan(value)})
         self.schedule.observe(row[self.config.trainer.monitor])
 
     def on_validation_end(self) -> None:
         if self.average is not None:
             self.average.swap()
-
-    def _gathered_answers(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Probabilities [n, class] or values [n, target], and labels, of all ranks."""
-        answers, self._answers = self._answers, []
-        outputs = torch.cat([answer for answer, _ in answers]).cpu().numpy()
-        labels = torch.cat([label for _, label in answers]).cpu().numpy()
-        parts = gathered((outputs, labels))
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-    def _write(self, row: dict[str, float]) -> None:
-        self._epoch_row.update(row)
-        cells = {"epoch": self.current_epoch, "cpu_seconds": self.cpu_seconds, **row}
-        for logger in self.trainer.loggers:
-            logger.log_metrics(cells, step=self.trainer.global_step)
 
     def before_save(self) -> None:
         """Make sure that what is about to be saved is sound, and the network's own weights are in their place.
@@ -264,22 +219,14 @@ class TrainingModule(pl.LightningModule):
         Raises:
             TrainingError: A loss, or a weight, is NaN or infinite.
         """
-        self.check_losses()
         norms = torch._foreach_norm([weight.detach() for weight in self.classifier.parameters()])
-        if not torch.stack(norms).isfinite().all():  # the last step made them so; the next loss would show it
-            raise diverged(step=self.trainer.global_step, epoch=self.position.epoch + 1, loss=math.nan)
+        self.record.check_weights(finite=bool(torch.stack(norms).isfinite().all()))
         if self.average is not None and self.average.swapped:  # in the middle of a validation
             self.average.swap()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         del checkpoint["loops"]  # see position.py
-        self.position.seconds, self.position.cpu_seconds = self.seconds, self.cpu_seconds
-        self.position.world_size = self.trainer.world_size
-        self.position.metrics_bytes = self.metrics_path.stat().st_size if self.metrics_path.exists() else 0
-        meter = self.meter.state_dict()
-        checkpoint["position"] = self.position.state_dict()
-        checkpoint["meters"] = gathered(meter)
-        checkpoint["epoch_row"] = dict(self._epoch_row)
+        checkpoint.update(self.record.state_dict())
         checkpoint["schedule"] = self.schedule.state_dict()
         if self.average is not None:
             checkpoint["ema"] = self.average.state_dict()
@@ -290,10 +237,7 @@ class TrainingModule(pl.LightningModule):
     def on_train_start(self) -> None:
         if (restored := self.__dict__.pop("_restored", None)) is None:
             return
-        rank = self.trainer.global_rank
-        if rank < len(restored["meters"]):
-            self.meter.load_state_dict(restored["meters"][rank])
-        self._epoch_row = restored["epoch_row"]
+        self.record.load_state_dict(restored, rank=self.trainer.global_rank)
         self.schedule.load_state_dict(restored["schedule"])
         if self.average is not None and restored["ema"] is not None:
             self.average.load_state_dict(restored["ema"])

@@ -13,7 +13,6 @@ from typing import Any
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, EarlyStopping
-from pytorch_lightning.loggers import Logger
 
 from mlstack.config import Config, TrainerConfig
 from mlstack.engines.lightning.checkpoints import PlainFiles
@@ -27,7 +26,7 @@ DIVIDED = ("fsdp", "deepspeed")  # strategies that write checkpoints in ways of 
 OUR_CHOICES = {"enable_model_summary": False, "num_sanity_val_steps": 0}
 
 
-def build_trainer(config: Config, *, trackers: Sequence[Logger], callbacks: Sequence[Callback]) -> pl.Trainer:
+def build_trainer(config: Config, *, callbacks: Sequence[Callback]) -> pl.Trainer:
     """A Trainer that leaves limits, clipping, accumulation, checkpoints and the progress bar to our own parts.
 
     Raises:
@@ -45,11 +44,12 @@ def build_trainer(config: Config, *, trackers: Sequence[Logger], callbacks: Sequ
             precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]
             max_epochs=settings.max_epochs,
             check_val_every_n_epoch=settings.check_val_every_n_epoch,
-            log_every_n_steps=1,  # trackers are written by our module, at its own pace
+            log_every_n_steps=1,
             limit_val_batches=settings.limit_val_batches if settings.limit_val_batches == 0 else None,
             deterministic=settings.deterministic,
             sync_batchnorm=settings.sync_batchnorm,
-            logger=list(trackers),
+            default_root_dir=config.output_dir,  # where a profiler leaves what it found
+            logger=False,  # our module writes to the trackers, at its own pace
             callbacks=[*callbacks, *_early_stopping(settings)],
             enable_checkpointing=False,
             enable_progress_bar=False,

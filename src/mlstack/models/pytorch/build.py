@@ -73,7 +73,7 @@ def _parts(config: ModelConfig, num_classes: int, *, channels: int, size: int) -
     if config.target:
         network = own_network(config, num_classes=num_classes, channels=channels, image_size=size)
         return _split(network, num_classes, channels=channels, size=size)
-    check_name(config.name)
+    check_name(config.name, "lightning")
     if config.name == "small_cnn":
         backbone, features = small_cnn(config.args, channels=channels)
     else:

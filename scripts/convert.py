@@ -1,6 +1,6 @@
 """Turn a trained model into one of the other engine: the same network, the same weights.
 
-    python scripts/convert.py                             # the newest finished run, to the other engine
+    python scripts/convert.py                             # the newest run, to the other engine
     python scripts/convert.py run=latest engine=paddle    # named; engine=lightning goes back
 
 It takes seconds and writes a finished run folder of its own, outputs/<data>_<model>_paddle/…, for

@@ -181,7 +181,7 @@ def test_a_run_of_two_processes_stops_at_a_sigterm_with_a_checkpoint_and_goes_on
 
 def steps(engine: str, run: Path) -> int:
     """Optimizer steps of the last checkpoint."""
-    content = importlib.import_module(f"checkpoints_{engine}").content(run / "checkpoints" / "last.ckpt")
+    content = importlib.import_module(f"training_{engine}").state(run / "checkpoints" / "last.ckpt")
     return int(content["position"]["step"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import importlib
 import multiprocessing
 import random
@@ -35,7 +36,7 @@ PRELOADED = [
 ]
 SECONDS = 120
 
-# {engine} is the engine's name; {writing} and {validation_step} are functions of its own (checkpoints_{engine}.py).
+# {engine} is the engine's name; {writing} and {validation_step} are functions of its own (training_{engine}.py).
 STOPS = {
     "before a save": Stop(f"{SHARED}.checkpoint_files:CheckpointFolder.save", call=3),
     "in a save": Stop("{writing}", call=4, half=True),
@@ -141,7 +142,10 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 def content(engine: str, path: Path) -> dict[str, Any]:
     """A checkpoint without what the clock decides."""
-    content: dict[str, Any] = importlib.import_module(f"checkpoints_{engine}").content(path)
+    own = importlib.import_module(f"training_{engine}")
+    content: dict[str, Any] = own.state(path)
+    *parents, speed = own.CLOCK
+    functools.reduce(dict.__getitem__, parents, content).pop(speed)
     for name in ("seconds", "cpu_seconds", "metrics_bytes"):
         del content["position"][name]
     content["epoch_row"] = {name: cell for name, cell in content["epoch_row"].items() if name not in CLOCK}
@@ -180,7 +184,7 @@ def assert_the_same(engine: str, run: Path, reference: Path) -> None:
 
 def at(engine: str, stop: Stop) -> Stop:
     """The stop's point in this engine."""
-    own = importlib.import_module(f"checkpoints_{engine}")
+    own = importlib.import_module(f"training_{engine}")
     point = stop.point.format(engine=engine, writing=own.WRITING, validation_step=own.VALIDATION_STEP)
     return dataclasses.replace(stop, point=point)
 

@@ -15,6 +15,11 @@ from mlstack.config import Config
 from mlstack.engines.lightning.module import TrainingModule
 from mlstack.models.pytorch import build_classifier
 
+# Functions at which a test stops a run: a step of the validation, and what writes a checkpoint.
+VALIDATION_STEP = "mlstack.engines.lightning.module:TrainingModule.validation_step"
+WRITING = "mlstack.engines.lightning.checkpoints:save"
+CLOCK = "callbacks", "Speed"  # where in a checkpoint the clock stands
+
 
 def state(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, `position` and more; `weights_only` refuses all but plain values and tensors."""

@@ -18,6 +18,11 @@ from mlstack.models.paddle import build_classifier
 # isort: split
 import paddle
 
+# Functions at which a test stops a run: a step of the validation, and what writes a checkpoint.
+VALIDATION_STEP = "mlstack.engines.paddle.module:TrainingModel.eval_batch"
+WRITING = "mlstack.engines.paddle.checkpoints:write_checkpoint"
+CLOCK = ("speed",)  # where in a checkpoint the clock stands
+
 
 def state(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, `position` and more; safetensors and JSON know plain values and tensors only."""

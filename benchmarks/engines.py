@@ -4,11 +4,10 @@ Both train the same settings on the same made-up pictures, in turns in one proce
 milliseconds a step, set-up left out. Then the same single operations in both frameworks, which say where the gap comes
 from. There is no bar: the frameworks' own kernels decide.
 
-Expect 0.29 × of Lightning's speed for small_cnn, 0.32 × for the ResNet of 8 layers and 0.31 × for resnet18 on an AMD
-processor. The reason is convolutions, which take 4 times as long: Paddle's run outside oneDNN, picture by picture, as
-a matrix product, and MKL 2019.0.5, which Paddle 3.3.1 brings, has slow kernels for processors that are not Intel's.
-With `MKL_DEBUG_CPU_TYPE=7` (AVX-512; 5 is AVX2) it is 0.47 ×, 0.49 × and 0.78 ×: what is left is that oneDNN has better
-convolutions, above all of small planes. Nothing else takes more than 1.5 times as long.
+Expect 0.45 × of Lightning's speed for small_cnn, 0.52 × for the ResNet of 8 layers and 0.80 × for resnet18. The reason
+is convolutions, which take 1.6 to 2.3 times as long: Paddle's run outside oneDNN, picture by picture, as a matrix
+product. Nothing else takes more than 1.5 times as long. (On this AMD processor it was 0.29 ×, 0.32 × and 0.31 × before
+`mlstack/models/paddle/kernels.py` chose kernels for it.)
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from mlstack.config import Config
 from mlstack.datasets import Dataset
 from mlstack.models.paddle import build_classifier
 
-SHORT_STEP = Size(("model=small_cnn", "model.args.width=4"), batch=24, steps=240, bars=(0.90,))
-LONG_STEP = Size(("model=small_cnn", "model.args.width=8"), batch=128, steps=64, bars=(0.98,))
+SHORT_STEP = Size(("model=small_cnn", "model.args.width=4"), batch=36, steps=240, bars=(0.90,))
+LONG_STEP = Size(("model=small_cnn", "model.args.width=8"), batch=152, steps=64, bars=(0.98,))
 WAYS = {"mlstack": ("trainer.engine=paddle",)}
 
 

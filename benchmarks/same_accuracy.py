@@ -1,4 +1,4 @@
-"""Both engines from the same settings: `OMP_NUM_THREADS=1 python benchmarks/same_accuracy.py`, 16 minutes.
+"""Both engines from the same settings: `OMP_NUM_THREADS=1 python benchmarks/same_accuracy.py`, 9 minutes.
 
 The real Fashion-MNIST, all of it, three epochs of a ResNet of eight layers (`_small_resnet_lightning.py` and
 `_small_resnet_paddle.py`: the same network with the same law for its start), crop and flip, AdamW, warm-up and cosine,
@@ -7,7 +7,7 @@ the same but for `trainer.engine` and the network's file, which is checked in wh
 the same splits, batches and crops for both engines, and other weights. Prints the accuracy on test, its means and their
 difference. Writes outputs/same_accuracy.png.
 
-Expect 86.7 % from both: 86.74 ± 0.07 with Lightning in 66 CPU seconds a run, 86.67 ± 0.32 with Paddle in 219.
+Expect 86.7 % from both: 86.74 ± 0.07 with Lightning in 55 CPU seconds a run, 86.74 ± 0.25 with Paddle in 107.
 """
 
 from __future__ import annotations

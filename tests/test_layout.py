@@ -87,7 +87,10 @@ def test_only_models_engines_and_commands_know_a_framework(path: Path) -> None:
 
 def test_the_light_rooms_can_be_imported_without_a_framework() -> None:
     """In a fresh interpreter, since this one may hold torch for another test's sake."""
+    # What writes for one tracker imports its package, once that tracker is asked for.
+    of_one_tracker = set(SOURCE.glob("trackers/*_tracker.py")) | set(SOURCE.glob("trackers/tensorboard_events.py"))
     light = [path for path in FILES if room_of(path) not in {*KNOW_A_FRAMEWORK, "__init__"}]
+    light = [path for path in light if path not in of_one_tracker]
     modules = [".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in light]
     program = f"import importlib, sys\nfor m in {modules}: importlib.import_module(m)\nprint(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

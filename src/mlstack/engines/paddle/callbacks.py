@@ -143,8 +143,7 @@ class Conductor(Callback):
             if is_main_process():
                 files.link(name)
         if model.config.tracker_histograms:
-            named = model.classifier.named_parameters()
-            arrays = ((name, weight.astype("float32").numpy()) for name, weight in named)
+            arrays = ((name, weight.astype("float32").numpy()) for name, weight in model.weights.items())
             log_histograms(model.record.trackers, arrays, step=model.position.step)
 
     def _stop_watch(self) -> None:

@@ -182,11 +182,6 @@ def _prepare(classifier: Classifier, config: Config, dataset: Dataset) -> None:
             say(f"init_from   {taken}")
 
 
-def own_parameters(network: paddle.nn.Layer) -> list[paddle.Tensor]:
-    """Without batch-norm statistics, which Paddle counts among the parameters."""
-    return [weight for name, weight in network.named_parameters() if not name.endswith(("._mean", "._variance"))]
-
-
 def _patience(config: Config) -> Patience | None:
     patience = config.trainer.early_stopping_patience
     return None if patience is None else Patience(mode=config.trainer.mode, patience=patience)
@@ -222,7 +217,7 @@ def _result(model: TrainingModel, checkpoints: Checkpoints, device: str) -> RunR
         cpu_seconds=model.record.cpu_seconds,
         peak_memory_mb=paddle.device.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory_mb(),
         gpu_utilization=checkpoints.watch.gpu_utilization,
-        parameters=sum(int(weight.size) for weight in own_parameters(model.classifier)),
+        parameters=sum(int(weight.size) for weight in model.weights.values()),
         device=device_name(device),
         world_size=model.world_size,
         stopped_early=model.position.stopped,

@@ -95,6 +95,12 @@ class TrainingModel(paddle.Model):
         self.stop_training = False
 
     @property
+    def weights(self) -> dict[str, Tensor]:
+        """The network's parameters by name, without batch-norm statistics, which Paddle counts among them."""
+        named = self.classifier.named_parameters()
+        return {name: weight for name, weight in named if not name.endswith(("._mean", "._variance"))}
+
+    @property
     def is_over(self) -> bool:
         """Whether every optimizer step has been taken: `trainer.max_steps` may end in the middle of an epoch."""
         return self.position.step >= self.plan.total_steps
@@ -228,7 +234,7 @@ class TrainingModel(paddle.Model):
         Raises:
             TrainingError: A loss, or a weight, is NaN or infinite.
         """
-        sizes = paddle.stack([paddle.linalg.norm(weight.detach()) for weight in self.classifier.parameters()])
+        sizes = paddle.stack([paddle.linalg.norm(weight.detach()) for weight in self.weights.values()])
         self.record.check_weights(finite=bool(paddle.isfinite(sizes).all().item()))
         if self.average is not None and self.average.swapped:  # in the middle of a validation
             self.average.swap()

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlstack.config.trainer import ENGINES
-from mlstack.errors import ConfigError, MissingPackageError
+from mlstack.errors import ConfigError
 from mlstack.models import catalog
 from mlstack.models.catalog import OWN_NETWORKS, check_name, check_same_layers, known_names, registered_names
 
@@ -110,11 +109,3 @@ def test_arguments_of_the_other_library_are_not_converted(engine: str) -> None:
     check_same_layers("efficientnet_b0", engine, has_arguments=True)  # the arguments are torchvision's on both sides
     with pytest.raises(ConfigError, match="arguments of the other library"):
         check_same_layers("resnet18", engine, has_arguments=True)
-
-
-@pytest.mark.skipif("lightning" not in ENGINES, reason="timm's networks are made of torch")
-def test_a_timm_name_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match=r"model.name=timm/resnet18 needs the package timm") as caught:
-        check_name("timm/resnet18", "lightning")
-    assert "pip install 'timm==" in str(caught.value)

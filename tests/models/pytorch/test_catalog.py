@@ -4,7 +4,8 @@ import pytest
 import timm
 import torchvision
 
-from mlstack.errors import ConfigError
+from mlstack.errors import ConfigError, MissingPackageError
+from mlstack.models import catalog
 from mlstack.models.catalog import check_name, registered_names
 
 pytestmark = pytest.mark.framework
@@ -27,3 +28,10 @@ def test_an_unknown_timm_name_is_refused_with_the_nearest_ones() -> None:
     with pytest.raises(ConfigError, match="timm has no such architecture") as caught:
         check_name("timm/resnet19", "lightning")
     assert "timm/resnet18" in caught.value.hint
+
+
+def test_a_timm_name_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"model.name=timm/resnet18 needs the package timm") as caught:
+        check_name("timm/resnet18", "lightning")
+    assert "pip install 'timm==" in str(caught.value)

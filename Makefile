@@ -73,7 +73,7 @@ bench-accuracy: $(DEV)  ## accuracy on Fashion-MNIST: recipes, rare classes, bot
 
 # One thread a process: several processes whose torch threads compete for the same cores crawl.
 test: $(DEV)  ## run the whole suite with coverage; ARGS="-k loader" picks tests
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations=10 \
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10 \
 	    --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,90) $(ARGS)
 
 lint: $(DEV)  ## ruff, mypy, and the schemas of the workflow files

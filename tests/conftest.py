@@ -20,6 +20,14 @@ sys.path.append(str(OWN_CODE))
 
 Configure = Callable[..., Config]
 
+# Files whose few tests take long: begun last, they would keep one core waiting for the other.
+LONG = ("test_distributed.py", "test_delete_an_engine.py", "test_stops.py", "test_readme.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the long ones come first; `make test` has pytest-xdist keep that order."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 def network(engine: str, name: str = "tiny") -> str:
     """`model.target` of a small network, written for the engine's framework."""

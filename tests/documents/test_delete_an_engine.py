@@ -55,7 +55,7 @@ def in_a_copy(tmp_path: Path) -> Callable[[str], Run]:
                 f"raise ModuleNotFoundError('no {package}', name='{package}')"
             )
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("COV")},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": f"{copy / 'src'}{os.pathsep}{absent}",
             "OMP_NUM_THREADS": "1",

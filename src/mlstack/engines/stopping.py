@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -14,6 +16,7 @@ from mlstack.utils.ranks import is_main_process
 
 AGREED_EVERY = 8  # turns of the loop between two questions of the ranks to each other whether to stop
 HANDLED = (signal.SIGTERM, signal.SIGINT)
+REPEATED = 2.0  # seconds in which another SIGTERM is the same one
 
 
 class StoppedBySignal(BaseException):
@@ -31,6 +34,8 @@ class StoppedBySignal(BaseException):
 class SignalNote:
     """Notes a signal, to be acted on between two turns of the training loop. A second one has its usual effect.
 
+    But for a SIGTERM within two seconds of the first: Paddle's launcher sends three, 0.2 s apart.
+
     With several ranks all of them stop at the same turn: a signal that one of them got is noticed by the others within
     16 turns.
 
@@ -45,6 +50,7 @@ class SignalNote:
     def __init__(self, *, world_size: int = 1, ask: Callable[[int], Callable[[], int]] | None = None) -> None:
         self.world_size, self.ask = world_size, ask
         self.received = 0
+        self._since = 0.0
         self._turns = 0
         self._answer: Callable[[], int] | None = None
         self._before: dict[int, Any] = {}
@@ -57,9 +63,13 @@ class SignalNote:
             self._before[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        for each in HANDLED:
-            signal.signal(each, signal.SIG_DFL if each == signal.SIGTERM else signal.default_int_handler)
+        now = time.monotonic()
+        if not self.received:
+            self.received, self._since = number, now
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        elif now - self._since > REPEATED:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def turn(self) -> int:
         """The signal on which all ranks act now, after a turn of the loop, or 0.

@@ -1,0 +1,66 @@
+"""Signals and patience, which every engine has from the same code."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from mlstack.engines import stopping
+from mlstack.engines.stopping import Patience, SignalNote
+
+
+@pytest.fixture
+def note() -> Iterator[SignalNote]:
+    note = SignalNote()
+    note.listen()
+    yield note
+    note.close()
+
+
+def test_a_signal_is_noted_and_handled_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in stopping.HANDLED]
+    note = SignalNote()
+    note.listen()
+    assert note.turn() == 0
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert note.turn() == signal.SIGTERM
+    note.close()
+    assert [signal.getsignal(number) for number in stopping.HANDLED] == before
+
+
+def test_a_sigterm_that_is_sent_three_times_at_once_is_one(note: SignalNote) -> None:
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert note.received == signal.SIGTERM
+
+
+def test_a_second_ctrl_c_is_not_waited_for(note: SignalNote) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert note.received == signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_late_second_sigterm_ends_the_process_at_once() -> None:
+    child = os.fork()
+    if not child:
+        stopping.REPEATED = -1.0
+        SignalNote().listen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+@pytest.mark.parametrize(("mode", "scores"), [("max", [0.5, 0.6, 0.6, math.nan]), ("min", [0.5, 0.4, 0.4, 0.41])])
+def test_patience_is_over_after_so_many_validations_without_a_new_best(mode: str, scores: list[float]) -> None:
+    patience = Patience(mode=mode, patience=2)
+    assert [patience.observe(score) for score in scores] == [False, False, False, True]
+    again = Patience(mode=mode, patience=2)
+    again.load_state_dict(patience.state_dict())
+    assert again.state_dict() == {"best": scores[1], "waited": 2}

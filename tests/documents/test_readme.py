@@ -49,6 +49,8 @@ def commands() -> list[str]:
 
 
 def is_possible(command: str) -> bool:
+    if "convert.py" in command and len(ENGINES) == 1:
+        return False
     return all(engine in ENGINES for word, engine in ENGINE_OF.items() if word in command)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -45,16 +47,18 @@ def test_a_second_ctrl_c_is_not_waited_for(note: SignalNote) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+LATE = """
+import os, signal
+from mlstack.engines import stopping
+stopping.REPEATED = -1.0
+stopping.SignalNote().listen()
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
 def test_a_late_second_sigterm_ends_the_process_at_once() -> None:
-    child = os.fork()
-    if not child:
-        stopping.REPEATED = -1.0
-        SignalNote().listen()
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert subprocess.run([sys.executable, "-c", LATE], check=False).returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(("mode", "scores"), [("max", [0.5, 0.6, 0.6, math.nan]), ("min", [0.5, 0.4, 0.4, 0.41])])

@@ -4,7 +4,7 @@ As `loop.py`, with trainer.engine=paddle: the same network (normalisation inside
 sides. The engine runs as shipped: schedule, metrics.csv, the TensorBoard tracker, loss and accuracy of training; the
 loop has none of these.
 
-Expect 0.97 × where the hand-written step takes 10 ms, 0.99 × where it takes 50 or more: a quarter of a millisecond a
+Expect 0.98 × where the hand-written step takes 11 ms, 1 × where it takes 50 or more: a quarter of a millisecond a
 step. (`trainer=fast` saves Paddle nothing: there is little between two steps to save.)
 """
 

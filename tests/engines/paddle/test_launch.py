@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+import mlstack.models.paddle.quiet  # isort: skip  # noqa: F401  # before anything else imports Paddle
+
 from mlstack.engines.paddle import launch
 
 pytestmark = pytest.mark.framework

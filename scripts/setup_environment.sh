@@ -97,6 +97,7 @@ case "${1:-}" in
     dev)
         echo "installing what tests and linters need into $venv …"
         install -r requirements-dev.txt
+        install --no-deps -r requirements-optional-nodeps.txt
         ;;
     *) fail "usage: scripts/setup_environment.sh train|dev" ;;
 esac

@@ -11,7 +11,13 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 FILES = sorted(ROOT.glob("requirements-*.txt"))
 # Comes with the interpreter's own virtual environments, or only with a GPU.
-NOT_INSTALLED_HERE = {"nvidia-ml-py"}
+NOT_INSTALLED_HERE = {"nvidia-ml-py", "tensorrt", "polygraphy"}
+# Asked for by a package that is installed without what it asks for.
+LEFT_OUT = {"openvino-telemetry", "onnxoptimizer", "polygraphy"}
+# Pins packages of environments that `export.py target=` makes for itself.
+OTHER_ENVIRONMENTS = ROOT / "src" / "mlstack" / "export" / "targets" / "separate.py"
+# Modules that many packages put a part of under one name, and the package whose part is meant.
+SHARED_NAMES = {"google": "protobuf"}
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -50,7 +56,7 @@ def test_constraints_lock_every_package_that_the_requirements_pull_in() -> None:
     seen = set()
     while waiting:
         name, extras = waiting.pop()
-        if (name, extras) in seen:
+        if (name, extras) in seen or name in LEFT_OUT:
             continue
         seen.add((name, extras))
         for text in metadata.requires(name) or []:
@@ -78,7 +84,7 @@ def test_cuda_packages_are_locked_for_linux_alone() -> None:
 
 
 def test_messages_about_missing_packages_name_the_pins_of_the_requirements() -> None:
-    for path in (ROOT / "src").rglob("*.py"):
+    for path in set((ROOT / "src").rglob("*.py")) - {OTHER_ENVIRONMENTS}:
         for name, version in re.findall(r'"([a-z][\w-]+)==([\d.]+)"', path.read_text(encoding="utf-8")):
             assert DIRECT.get(name) == version, f"{path.name} names {name}=={version}"
 
@@ -90,5 +96,9 @@ def test_every_third_party_import_of_the_package_has_a_requirement() -> None:
         for line in re.findall(r"^\s*(?:import|from) [\w.]+.*$", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     providers = metadata.packages_distributions()
-    needed = {canonicalize_name(name) for module in modules for name in providers.get(module, [])}
+    needed = {
+        canonicalize_name(name)
+        for module in modules
+        for name in ([SHARED_NAMES[module]] if module in SHARED_NAMES else providers.get(module, []))
+    }
     assert needed - set(DIRECT) - {"mlstack"} == set()

@@ -8,6 +8,8 @@ MLStackError                  one clear message, exit status 2, no traceback
 ├── MissingPackageError       an optional package that is not installed
 ├── RunError                  a run folder that is not there, not finished or not readable
 ├── TrainingError             training that can't go on: a loss that is no number, memory that is full
+├── ExportError               a network that can't become a bundle, or not one that answers as it does
+├── BundleError               a bundle that is not there, damaged, or of another schema version
 └── OutputError               a path that can't be written
 """
 
@@ -91,6 +93,14 @@ class RunError(MLStackError):
 
 class TrainingError(MLStackError):
     """Training that can't go on: a loss that is no number, memory that is full."""
+
+
+class ExportError(MLStackError):
+    """A network that can't become a bundle, or not one that answers as it does."""
+
+
+class BundleError(MLStackError):
+    """A bundle that is not there, damaged, or of another schema version."""
 
 
 class OutputError(MLStackError):

@@ -1,0 +1,1 @@
+"""The bundle, the one thing that passes from training to deployment. Needs numpy; onnxruntime to ask the model."""

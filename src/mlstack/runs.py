@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mlstack.config import Config
-from mlstack.config.sweep import RUN_RECORD_VARIABLE
+from mlstack.config.sweep import RUN_RECORD_VARIABLE, SWEEP_START_VARIABLE
 from mlstack.errors import OutputError, RunError
 
 # Processes that a launcher starts for the other devices of one run find its folder here.
@@ -102,6 +103,15 @@ class RunFolder:
             return str(self.read_results().get("started_at", ""))
         except RunError:
             return ""
+
+    @property
+    def engine(self) -> str:
+        """`trainer.engine` of its settings.
+
+        Raises:
+            RunError: They can't be read.
+        """
+        return self.read_config().trainer.engine
 
     @property
     def is_converted(self) -> bool:
@@ -200,21 +210,37 @@ def finish_run(run: RunFolder, *, output_dir: str | Path) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def find_run(which: str, *, output_dir: str | Path = "outputs", key: str = "run") -> RunFolder:
+def find_run(
+    which: str,
+    *,
+    output_dir: str | Path = "outputs",
+    key: str = "run",
+    kind: str = "finished run",
+    fits: Callable[[RunFolder], bool] = lambda run: True,
+) -> RunFolder:
     """The run folder that `run=` (or another key) names: a path, or `latest`, the newest finished run in `output_dir`.
+
+    Args:
+        which: The folder, or `latest`.
+        output_dir: Where `latest` is looked for.
+        key: What messages call it.
+        kind: What messages call a run that fits.
+        fits: Whether `latest` may be that run; asked about the newest one first. One that can't be read isn't.
 
     Raises:
         RunError: There is none.
     """
     root = Path(output_dir).expanduser()
     if which == "latest":
-        finished = [dated for path in root.glob("*/*/results.json") if (dated := _finished(RunFolder(path.parent)))]
-        if not finished:
-            raise RunError(
-                f"{key}=latest: no finished run in {root}/",
-                hint="train one first: python scripts/train.py data=digits\nor name another place: output_dir=<folder>",
-            )
-        return max(finished)[1]
+        found = (_finished(RunFolder(path.parent)) for path in root.glob("*/*/results.json"))
+        for _, run in sorted((dated for dated in found if dated), reverse=True):
+            with contextlib.suppress(RunError):
+                if fits(run):
+                    return run
+        raise RunError(
+            f"{key}=latest: no {kind} in {root}/",
+            hint="train one first: python scripts/train.py data=digits\nor name another place: output_dir=<folder>",
+        )
     run = RunFolder(Path(which).expanduser())
     if not run.config_path.is_file():
         raise RunError(
@@ -257,11 +283,15 @@ def find_resumable(which: str, *, output_dir: str | Path = "outputs") -> RunFold
 
 
 def _finished(run: RunFolder) -> tuple[str, RunFolder] | None:
-    """When a run finished, with the run; None for one that has not, or can't be read."""
+    """When a run finished, with the run; None for one that has not, or can't be read.
+
+    To a job of a sweep, what finished after the sweep's beginning is not there: `latest` is the same run for all jobs.
+    """
     try:
         results = run.read_results()
     except RunError:
         return None
     if results.get("status") != "finished" or not run.config_path.is_file():
         return None
-    return str(results.get("finished_at", "")), run
+    finished = str(results.get("finished_at", ""))
+    return None if finished > os.environ.get(SWEEP_START_VARIABLE, "~") else (finished, run)

@@ -108,7 +108,16 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["model.optimizer=muon", "trainer.strategy=fsdp"], ["model.optimizer=muon", "trainer.strategy=ddp"]),
     (["trainer.ema_decay=0.99", "trainer.strategy=deepspeed"], ["trainer.ema_decay", "trainer.strategy=ddp"]),
     (["trainer.ema_decay=1"], ["trainer.ema_decay=1"]),
-    (["resume=latest", "init_from=latest"], ["resume=latest", "init_from=latest"]),
+    (["prune.ratio=0.5"], ["prune.ratio=0.5", "init_from=latest"]),
+    (["model.pruned=true"], ["model.pruned=true", "init_from"]),
+    (
+        ["prune.ratio=0.5", "init_from=latest", "model.freeze_backbone=true"],
+        ["prune.ratio=0.5", "model.freeze_backbone=true"],
+    ),
+    (
+        ["prune.ratio=0.5", "prune.method=unstructured", "init_from=latest", "trainer.strategy=fsdp"],
+        ["prune.method=unstructured", "trainer.strategy=fsdp"],
+    ),
     (["trainer.lightning.val_check_interval=0.5"], ["trainer.check_val_every_n_epoch"]),
     (["trainer.mode=min"], ["trainer.monitor=val_accuracy", "trainer.mode=max"]),
     (

@@ -78,7 +78,11 @@ def test_no_mistake_costs_a_framework_or_writes_a_file(tmp_path: Path) -> None:
     assert not list(empty.iterdir())
 
 
-@pytest.mark.parametrize("script", ["train", "eval", "predict", "convert", "download", "check_env", "validate"])
+SCRIPTS = ["train", "eval", "predict", "convert", "download", "check_env", "validate"]
+ABOUT_BUNDLES = ["export", "verify_bundle", "benchmark", "optimize_for_edge"]
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, *ABOUT_BUNDLES])
 def test_help_of_every_script_needs_neither_hydra_nor_a_framework(script: str, tmp_path: Path) -> None:
     done = in_a_fresh_process(["-c", LIST_MODULES, str(ROOT / "scripts" / f"{script}.py"), "--help"], tmp_path)
     text, _, modules = done.stdout.partition("MODULES")
@@ -179,6 +183,9 @@ def test_help_shows_a_users_own_choices(command: Command, own_folder: Path) -> N
         (["input=a.jpg", "grid=picture.gif"], ["picture.gif", ".png"]),
         (["input=a.jpg", "top_k=0"], ["top_k=0", "≥ 1"]),
         (["input=a.jpg", "model=resnet18"], ["no key model"]),
+        (["input=a.jpg", "bundle=latest", "run=outputs/a/b"], ["run=outputs/a/b", "bundle=latest", "drop run="]),
+        (["input=a.jpg", "bundle=latest", "checkpoint=last"], ["checkpoint=last", "bundle=latest", "export.py"]),
+        (["input=a.mp4", "every=0"], ["every=0", "≥ 1", "frames"]),
     ],
 )
 def test_predictions_refuse_what_cannot_work(command: Command, words: list[str], named: list[str]) -> None:

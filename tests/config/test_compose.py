@@ -29,7 +29,12 @@ NEEDED = {
     "image_table": ["data.table=prices.csv"],
 }
 MOST_LINES = {"model": 9, "data": 14, "trainer": 14, "trainer/fast": 9}
-SHIPPED = sorted(path.relative_to(CONFIG_DIR).with_suffix("").as_posix() for path in CONFIG_DIR.glob("*/*.yaml"))
+# configs/device/ is no group: optimize_for_edge.py reads its files by itself (tests/export/test_device.py).
+SHIPPED = sorted(
+    path.relative_to(CONFIG_DIR).with_suffix("").as_posix()
+    for path in CONFIG_DIR.glob("*/*.yaml")
+    if path.parent.name != "device"
+)
 
 
 @pytest.mark.parametrize("file", SHIPPED)

@@ -13,9 +13,31 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from mlstack.models.pytorch import Classifier, build_classifier, memory, starts, surgery, whiten, whitening
+from mlstack.models.pytorch import (
+    Classifier,
+    build_classifier,
+    cost,
+    memory,
+    narrowing,
+    sparsity,
+    starts,
+    surgery,
+    whiten,
+    whitening,
+)
 
-__all__ = ["Classifier", "build_classifier", "memory", "starts", "surgery", "whiten", "whitening"]
+__all__ = [
+    "Classifier",
+    "build_classifier",
+    "cost",
+    "memory",
+    "narrowing",
+    "sparsity",
+    "starts",
+    "surgery",
+    "whiten",
+    "whitening",
+]
 
 Layer = nn.Module
 Convolution = nn.Conv2d

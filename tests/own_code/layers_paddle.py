@@ -8,7 +8,18 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from mlstack.models.paddle import Classifier, build_classifier, memory, starts, surgery, whiten, whitening
+from mlstack.models.paddle import (
+    Classifier,
+    build_classifier,
+    cost,
+    memory,
+    narrowing,
+    sparsity,
+    starts,
+    surgery,
+    whiten,
+    whitening,
+)
 
 # isort: split
 import numpy as np
@@ -16,7 +27,18 @@ import paddle
 from numpy.typing import ArrayLike, NDArray
 from paddle import Tensor, nn
 
-__all__ = ["Classifier", "build_classifier", "memory", "starts", "surgery", "whiten", "whitening"]
+__all__ = [
+    "Classifier",
+    "build_classifier",
+    "cost",
+    "memory",
+    "narrowing",
+    "sparsity",
+    "starts",
+    "surgery",
+    "whiten",
+    "whitening",
+]
 
 Layer = nn.Layer
 Convolution = nn.Conv2D

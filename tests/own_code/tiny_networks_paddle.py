@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import paddle
 from paddle import Tensor, nn
 
@@ -105,3 +107,36 @@ def narrow(*, num_classes: int, in_channels: int, image_size: int) -> nn.Layer:
 def no_network(**_: object) -> str:
     """Wrong on purpose: not a network at all."""
     return "resnet18"
+
+
+class Bessel(nn.Layer):
+    """It uses an operation that ONNX does not have."""
+
+    def __init__(self, num_classes: int, inputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(paddle.i0(images).flatten(1))
+
+
+def bessel(*, num_classes: int, in_channels: int, image_size: int) -> nn.Layer:
+    return Bessel(num_classes, in_channels * image_size**2)
+
+
+CALLS = itertools.count()
+
+
+class Moody(nn.Layer):
+    """Wrong on purpose: its answers depend on how often networks of its kind were asked before."""
+
+    def __init__(self, num_classes: int, inputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1)) * (1 + next(CALLS) % 7)
+
+
+def moody(*, num_classes: int, in_channels: int, image_size: int) -> nn.Layer:
+    return Moody(num_classes, in_channels * image_size**2)

@@ -15,6 +15,7 @@ from mlstack.config.flat_settings import flat_settings
 from mlstack.errors import ConfigError, MLStackError, RunError
 from mlstack.reports.run_comparison import draw_comparison
 from mlstack.reports.seed_summary import (
+    SIZE,
     SPEED,
     ComparedRun,
     SeedGroup,
@@ -125,7 +126,7 @@ def read_run(run: RunFolder) -> ComparedRun:
         RunError: It can't be read.
     """
     results = run.read_results()
-    speed = {name: results.get(name) for name in SPEED}
+    speed = {name: results.get(name) for name in (*SPEED, SIZE) if name in (*SPEED, *results)}
     return ComparedRun(run.path, flat_settings(run.read_config()), results.get("metrics", {}), speed)
 
 
@@ -143,7 +144,7 @@ def as_csv(runs: Sequence[ComparedRun]) -> str:
     numbers = list(dict.fromkeys(name for run in runs for name in run.numbers(split)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", *names, *(name if name in SPEED else f"{split}_{name}" for name in numbers)])
+    writer.writerow(["run", *names, *(name if name in (*SPEED, SIZE) else f"{split}_{name}" for name in numbers)])
     for run in runs:
         values = run.numbers(split)
         writer.writerow([run.path, *(run.settings.get(name) for name in names), *(values.get(one) for one in numbers)])

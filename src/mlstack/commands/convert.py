@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mlstack.config import Config
+from mlstack.config import Config, PruneConfig
 from mlstack.config.commands import ConvertConfig
 from mlstack.config.trainer import ENGINES
 from mlstack.engines.checkpoint_files import LAST, replace_by_link
@@ -28,7 +28,7 @@ Weights = dict[str, NDArray[Any]]
 # How an engine's framework names and stores weights that come from the other one.
 CONVERSIONS: dict[str, Callable[[Weights], Weights]] = {"lightning": to_torch, "paddle": to_paddle}
 # What stays true of the model, whichever framework holds it; speed and memory don't.
-KEPT = ("data", "parameters", "seed", "epochs", "steps", "best_epoch", "best_score")
+KEPT = ("data", "prune", "parameters", "seed", "epochs", "steps", "best_epoch", "best_score")
 
 
 def convert(config: ConvertConfig) -> None:
@@ -101,6 +101,7 @@ def _settings(before: Config, engine: str, *, target: str | None, output_dir: st
         output_dir=output_dir,
         resume=None,
         init_from=None,
+        prune=PruneConfig(),
     )
 
 

@@ -17,6 +17,7 @@ CHANGEABLE = frozenset(
     (
         "resume",
         "output_dir",
+        "distill.teacher",
         "tracker",
         "tracker_args",
         "tracker_histograms",
@@ -43,7 +44,7 @@ def stored_config(overrides: Sequence[str]) -> Path | None:
     """The config.yaml of the run that `resume=` names; None where it isn't on the command line.
 
     Raises:
-        ConfigError: A group is chosen anew: its settings are the run's own.
+        ConfigError: A group is chosen anew: its settings are the run's own. Or `init_from` is named beside it.
         RunError: There is no such run.
     """
     words = dict(override.partition("=")[::2] for override in overrides)
@@ -56,6 +57,10 @@ def stored_config(overrides: Sequence[str]) -> Path | None:
                 key=group,
                 hint=f"leave {group} away, or start a new run from its weights: init_from={words['resume']}",
             )
+    if words.get("init_from", "null") not in ("null", ""):  # the run's own settings may name where it began
+        message = f"resume={words['resume']} and init_from={words['init_from']} contradict each other"
+        hint = "resume goes on with a run; init_from starts a new one from its weights"
+        raise ConfigError(message, key="init_from", hint=hint)
     run = announced_run() or find_resumable(
         unquote(words["resume"]), output_dir=unquote(words.get("output_dir", "outputs"))
     )
@@ -73,7 +78,8 @@ def check_changes(stored: Config, config: Config) -> list[str]:
         before, now = _value(stored, key.name), _value(config, key.name)
         if before == now:
             continue
-        if key.name not in CHANGEABLE:
+        # Another place is fine; whether it is the same teacher, its checkpoint says. With or without one is not.
+        if key.name not in CHANGEABLE or (key.name == "distill.teacher" and None in (before, now)):
             raise ConfigError(
                 f"{key.name}={now} can't be changed while a run goes on; it was {before}",
                 key=key.name,
@@ -87,12 +93,23 @@ def check_changes(stored: Config, config: Config) -> list[str]:
 def starting_weights(config: Config) -> str | None:
     """The checkpoint that `init_from=` names: a file, or the best one of a run.
 
+    `latest` is the newest finished run of the same engine; where channels or weights are to be taken out, of those
+    from which nothing was taken.
+
     Raises:
         RunError: There is no such run, or it has none.
     """
     if config.init_from is None or Path(config.init_from).is_file():
         return config.init_from
-    run = find_run(config.init_from, output_dir=config.output_dir, key="init_from")
+    pruning = config.prune.ratio > 0
+    run = find_run(
+        config.init_from,
+        output_dir=config.output_dir,
+        key="init_from",
+        kind=f"finished run of trainer.engine={config.trainer.engine}{' that was not pruned' if pruning else ''}",
+        # Of several ratios, tried one after the other, each begins with the network that was not pruned.
+        fits=lambda run: run.engine == config.trainer.engine and not (pruning and "prune" in run.read_results()),
+    )
     return str(run.checkpoint("best").absolute())
 
 

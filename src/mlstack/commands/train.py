@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mlstack.commands.evaluate import measure
+from mlstack.commands.pruning import pruning_facts, pruning_line, with_pruned
 from mlstack.commands.resume import check_changes, is_over, starting_weights
+from mlstack.commands.teacher import check_same_teacher, check_teacher, teacher_facts, teacher_line, with_teacher
 from mlstack.config import Config
 from mlstack.config.contradictions import better_direction
 from mlstack.config.model import LOSSES
@@ -55,7 +57,8 @@ def train(config: Config) -> None:
         say(f"{resumed.run.path} has finished: nothing to do (more epochs: trainer.max_epochs=N)")
         return
     if resumed is None:
-        config = replace(config, init_from=starting_weights(config))
+        config = with_pruned(replace(config, init_from=starting_weights(config)))
+    config = with_teacher(config)
     if config.model.target is None:
         check_name(config.model.name, config.trainer.engine)  # before a framework is imported
         if config.model.pretrained:
@@ -64,6 +67,7 @@ def train(config: Config) -> None:
     engine.check(config)
     dataset = load_dataset(config.data)
     config = complete(config, dataset)
+    check_teacher(config)
     run = resumed.run if resumed else _new_run(engine, config)
     if not is_main_process():
         engine.fit(config, dataset, run)
@@ -75,7 +79,8 @@ def train(config: Config) -> None:
         else:
             run.write_config(config)
             started = datetime.now(UTC).isoformat()
-            run.update_results(status="running", started_at=started, data=_data_facts(dataset), **provenance())
+            facts = {"data": _data_facts(dataset), **teacher_facts(config), **provenance()}
+            run.update_results(status="running", started_at=started, **facts)
         say(_opening(config, dataset, run, ranks=engine.world_size(config)))
         result = _fit(engine, config, dataset, run)
         _conclude(engine, config, dataset, run, result)
@@ -109,6 +114,7 @@ def _reopen(run: RunFolder, config: Config, dataset: Dataset, changes: list[str]
 
     Raises:
         DataError: The data are not those that it began with.
+        RunError: The teacher is not.
     """
     results = run.read_results() if run.results_path.exists() else {}
     known = results.get("data", {}).get("fingerprint")
@@ -117,8 +123,10 @@ def _reopen(run: RunFolder, config: Config, dataset: Dataset, changes: list[str]
             f"the data are not those that {run.path} was trained on (another fingerprint)",
             hint="put the same data back, name their place with data.path=, or start anew with init_from=",
         )
+    teacher = teacher_facts(config)
+    check_same_teacher(run, teacher)
     entry = {"at": datetime.now(UTC).isoformat(), "git": git_state(), "changes": changes}
-    run.update_results(status="running", error=None, resumed=[*results.get("resumed", []), entry])
+    run.update_results(status="running", error=None, resumed=[*results.get("resumed", []), entry], **teacher)
     # After the status: another process of this run that finds the new length must not take the run for finished.
     run.write_config(replace(config, resume=None))
     for change in changes:
@@ -174,7 +182,8 @@ def _conclude(engine: Engine, config: Config, dataset: Dataset, run: RunFolder, 
         if limit
     }
     metrics = {name: scores for name, (_, scores) in measured.items()}
-    run.update_results(metrics=metrics, **_facts(config, result))
+    pruned = pruning_facts(config, run)
+    run.update_results(metrics=metrics, **pruned, **_facts(run, config, result))
     _draw(config, dataset, run, measured)
     if config.trainer.fast_dev_run:
         run.update_results(status="fast_dev_run")
@@ -182,12 +191,14 @@ def _conclude(engine: Engine, config: Config, dataset: Dataset, run: RunFolder, 
         finish_run(run, output_dir=config.output_dir)
     images = [run.figures / f"{name}.png" for name in SENT_FIGURES]
     engine.report(run, images, status="fast_dev_run" if config.trainer.fast_dev_run else "finished")
-    say(_closing(config, run, result, metrics))
+    say(pruning_line(pruned) + _closing(config, run, result, metrics))
 
 
-def _facts(config: Config, result: RunResult) -> dict[str, Any]:
+def _facts(run: RunFolder, config: Config, result: RunResult) -> dict[str, Any]:
     facts = asdict(result)
     del facts["is_main"]
+    if parameters := facts.pop("teacher_parameters"):
+        facts["distill"] = {**run.read_results()["distill"], "teacher_parameters": parameters}
     batch = config.data.batch_size * result.world_size * config.trainer.accumulate_grad_batches
     return {
         **facts,
@@ -237,7 +248,7 @@ def _opening(config: Config, dataset: Dataset, run: RunFolder, *, ranks: int) ->
         f"data        {dataset.name}: {sizes}; {data.image_size}×{data.image_size}×{data.channels}, "
         f"{len(dataset.classes)} {WHAT_IS_LEARNT[dataset.task]}\n"
         f"model       {config.model.target or config.model.name}, {config.model.optimizer}, {config.model.scheduler}\n"
-        f"batch       {batch}\n"
+        f"batch       {batch}\n{teacher_line(config)}"
         f"run folder  {run.path}"
     )
 

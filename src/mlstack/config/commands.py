@@ -31,7 +31,12 @@ class PredictConfig:
     """Let a trained model answer for pictures: classes, labels or numbers."""
 
     run: str = key("latest", "Run folder; latest = the newest finished run", path=True)
-    input: list[str] = key(MISSING, "Pictures: a file, a folder, a pattern (*.jpg), or a list of them", path=True)
+    bundle: str | None = key(None, "Ask a bundle instead of a run: its folder, or latest", path=True)
+    input: list[str] = key(
+        MISSING, "Pictures: a file, a folder, a pattern (*.jpg), or a list; a video; camera:0", path=True
+    )
+    every: int = key(1, "Of a video or camera, every so many frames", unit="frames", minimum=1)
+    max_frames: int | None = key(None, "Of a video or camera, answers to give; null = to its end, or Ctrl-C", minimum=1)
     output: str = key("predictions.csv", "Table of predictions, .csv or .json", path=True)
     grid: str | None = key(None, "Picture grid (.png); null = beside the table", path=True)
     top_k: int = key(5, "Classes listed for each picture, most probable first (classification only)", minimum=1)

@@ -9,7 +9,9 @@ from typing import Any
 from mlstack.config.commands import TABLE_SUFFIXES, PredictConfig
 from mlstack.config.data import DATASETS, DataConfig
 from mlstack.config.engine_limits import check_arguments_of_other_engines, check_engine_limits
+from mlstack.config.export import ExportConfig
 from mlstack.config.model import LOSSES, ModelConfig
+from mlstack.config.own_model_limits import check_own_model
 from mlstack.config.passthrough import (
     check_lightning,
     check_loss_args,
@@ -17,6 +19,8 @@ from mlstack.config.passthrough import (
     check_paddle,
     check_scheduler_args,
 )
+from mlstack.config.predict_limits import check_who_answers
+from mlstack.config.pruning_limits import check_pruning
 from mlstack.config.root import WITH_HISTOGRAMS, Config
 from mlstack.config.suggestions import nearest
 from mlstack.config.trainer import LESS_IS_BETTER, METRICS, TrainerConfig
@@ -46,13 +50,6 @@ def _task(config: Config) -> None:
         message = f"trainer.monitor={monitor} and trainer.mode={mode} contradict each other"
         hint = f"type trainer.monitor={monitor} trainer.mode={better}"
         raise ConfigError(message, key="trainer.mode", hint=hint)
-
-
-def _start(config: Config) -> None:
-    if config.resume is not None and config.init_from is not None:
-        message = f"resume={config.resume} and init_from={config.init_from} contradict each other"
-        hint = "resume goes on with a run; init_from starts a new one from its weights"
-        raise ConfigError(message, key="init_from", hint=hint)
 
 
 def _balance(config: Config) -> None:
@@ -209,7 +206,7 @@ def _refuse_bad_target(key: str, target: str) -> None:
 
 
 CHECKS: dict[type, tuple[Callable[[Any], None], ...]] = {
-    Config: (_task, _start, _balance, _divided, _histograms, check_engine_limits),
+    Config: (_task, _balance, _divided, _histograms, check_pruning, check_engine_limits),
     ModelConfig: (_own_network, _warmup, check_optimizer_args, check_scheduler_args),
     DataConfig: (_data_source, _data_task, _normalisation, _splits),
     TrainerConfig: (
@@ -220,5 +217,6 @@ CHECKS: dict[type, tuple[Callable[[Any], None], ...]] = {
         check_paddle,
         check_arguments_of_other_engines,
     ),
-    PredictConfig: (_prediction_files,),
+    PredictConfig: (_prediction_files, check_who_answers),
+    ExportConfig: (check_own_model,),
 }

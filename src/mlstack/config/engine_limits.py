@@ -1,7 +1,7 @@
 """What an engine cannot do, refused before its framework is imported.
 
 One row for each limit, Paddle's own words for it beside the row; docs/engines.md shows them, and
-tests/engines/paddle/test_limits.py asks Paddle. The fifth limit, pretrained weights that Paddle does not offer, is
+tests/engines/paddle/test_limits.py asks Paddle. The sixth limit, pretrained weights that Paddle does not offer, is
 read from Paddle's sources: `check_pretrained` in models/catalog.py.
 """
 
@@ -25,12 +25,14 @@ class Limit(NamedTuple):
         applies: Whether a config asks for it.
         reason: Why Paddle cannot, in words that follow the setting.
         instead: What to type.
+        afterwards: What to type after a run with another engine.
     """
 
     key: str
     applies: Callable[[Config], bool]
     reason: str
     instead: str
+    afterwards: str = ""
 
 
 PADDLE_LIMITS = (
@@ -63,6 +65,14 @@ PADDLE_LIMITS = (
         "Paddle's momentum has no dampening",
         "model.optimizer_args.dampening=0",
     ),
+    # AttributeError: module 'paddle.nn.utils' has no attribute 'prune'
+    Limit(
+        "prune.method",
+        lambda config: config.prune.ratio > 0 and config.prune.method == "structured",
+        "whole channels are removed by torch-pruning, and Paddle has nothing of the kind",
+        "prune.method=unstructured",
+        "python scripts/convert.py",
+    ),
 )
 
 
@@ -87,7 +97,8 @@ def check_engine_limits(config: Config) -> None:
                 f"{limit.key}={_value(config, limit.key)} does not work with trainer.engine=paddle: {limit.reason}"
             )
             others = "".join(f" or trainer.engine={name}" for name in OTHER_ENGINES)
-            raise ConfigError(message, key=limit.key, hint=f"type {limit.instead}{others}")
+            afterwards = f", then {limit.afterwards}" if others and limit.afterwards else ""
+            raise ConfigError(message, key=limit.key, hint=f"type {limit.instead}{others}{afterwards}")
 
 
 def _is_positive(value: Any) -> bool:

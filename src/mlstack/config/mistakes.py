@@ -13,7 +13,7 @@ GENERIC_CHOICES = {
     ),
     "data": "your own pictures, one folder a class: data=image_folder data.path=FOLDER",
 }
-EXAMPLES = {"model.name": "convnext_tiny", "input": "photos/"}
+EXAMPLES = {"model.name": "convnext_tiny", "input": "photos/", "target": "raspberry-pi-5"}
 
 
 def unknown_key(name: str, vocabulary: Vocabulary, *, where: str = "", value: str = "VALUE") -> ConfigError:

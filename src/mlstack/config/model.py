@@ -35,6 +35,7 @@ class ModelConfig:
     target: str | None = key(None, "Your own network, module:callable; gets num_classes, in_channels, image_size, args")
     args: dict[str, Any] = key({}, "Further arguments for the network")
     pretrained: bool = key(False, "Start from ImageNet weights (a download)")
+    pruned: bool = key(False, "Layers are as narrow as the weights that come in; set by prune.ratio and init_from")
     freeze_backbone: bool = key(False, "Train the last layer only")
     gradient_checkpointing: bool = key(False, "Recompute activations in the backward pass: less memory, more time")
     stem: str = key(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mlstack.config.compression import DistillConfig, PruneConfig
 from mlstack.config.data import DataConfig
 from mlstack.config.keys import group, key
 from mlstack.config.model import ModelConfig
@@ -21,6 +22,8 @@ class Config:
     model: ModelConfig = group(ModelConfig)
     data: DataConfig = group(DataConfig)
     trainer: TrainerConfig = group(TrainerConfig)
+    prune: PruneConfig = group(PruneConfig)
+    distill: DistillConfig = group(DistillConfig)
     seed: int = key(0, "Seed of weights, order and augmentation", minimum=0, maximum=2**32 - 1)
     tracker: str = key("tensorboard", "Where metrics go besides metrics.csv", choices=TRACKERS)
     tracker_args: dict[str, Any] = key({}, "Further arguments for the tracker, such as project or name")

@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mlstack.errors import ConfigError
 
 SOME_FAILED = 1
 TERMINATED = 143  # 128 + SIGTERM, as shells count
+SWEEP_START_VARIABLE = "MLSTACK_SWEEP_START"  # when it began: `latest` means the same run to each of its jobs
 RUN_RECORD_VARIABLE = "MLSTACK_RUN_RECORD"  # names a file to which a job that trains appends its run folder
 COMPARISON = "mlstack.commands.compare_runs:compare_sweep"  # imported last: it needs matplotlib
 
@@ -44,12 +45,13 @@ def run_sweep(arguments: Arguments, schema: type, config_name: str) -> int:
     flags = [f"--config-dir={folder}" for folder in dirs]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
-    statuses = []
+    started, statuses = datetime.now(UTC).isoformat(), []
     with tempfile.TemporaryDirectory(prefix="mlstack_sweep_") as folder:
         record = Path(folder) / "runs.txt"
         for number, job in enumerate(jobs, start=1):
             print(f"[{number}/{len(jobs)}] {' '.join(job)}", flush=True)
-            statuses.append(_run_job([sys.executable, sys.argv[0], *flags, *job], record))
+            variables = {RUN_RECORD_VARIABLE: str(record), SWEEP_START_VARIABLE: started}
+            statuses.append(_run_job([sys.executable, sys.argv[0], *flags, *job], variables))
         runs = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
     _print_summary(jobs, statuses)
     if runs:
@@ -57,9 +59,9 @@ def run_sweep(arguments: Arguments, schema: type, config_name: str) -> int:
     return SOME_FAILED if any(statuses) else 0
 
 
-def _run_job(command: Sequence[str], record: Path) -> int:
+def _run_job(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run one job to its end, and never leave it behind: after Ctrl-C it may still be writing its last checkpoint."""
-    process = subprocess.Popen(command, env={**os.environ, RUN_RECORD_VARIABLE: str(record)})
+    process = subprocess.Popen(command, env={**os.environ, **variables})
     try:
         return process.wait()
     except KeyboardInterrupt:

@@ -86,6 +86,7 @@ class TrainerConfig:
         above=0,
         maximum=0.999999,
     )
+    quantization_aware: bool = key(False, "Train as if weights and activations were int8: int8 costs less later")
     scale_learning_rate: bool = key(False, "Multiply the learning rate by the number of devices")
     gradient_clip_val: float | None = key(None, "Clip gradients to this; null = don't", above=0)
     gradient_clip_algorithm: str = key("norm", "What is clipped: the norm of all, or each value", choices=CLIPPING)

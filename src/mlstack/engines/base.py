@@ -50,6 +50,21 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What a network answers for pictures, before its answers become probabilities.
+
+    Attributes:
+        logits: float32 [n, answer]: a score for each class or label; of a regression, targets in their own units.
+        features: float32 [n, feature], what the head sees.
+        labels: As in `Predictions`.
+    """
+
+    logits: NDArray[np.float32]
+    features: NDArray[np.float32]
+    labels: Labels
+
+
+@dataclass(frozen=True)
 class RunResult:
     """What training came to.
 
@@ -68,6 +83,7 @@ class RunResult:
         device: What it ran on, in words.
         world_size: Processes that shared the work.
         stopped_early: Whether early stopping ended it.
+        teacher_parameters: Parameters of the network of `distill.teacher`; None without one.
     """
 
     is_main: bool
@@ -84,6 +100,7 @@ class RunResult:
     device: str
     world_size: int
     stopped_early: bool
+    teacher_parameters: int | None = None
 
 
 class Engine(Protocol):
@@ -118,6 +135,28 @@ class Engine(Protocol):
             source: Pictures in batches.
             run: The run folder that holds the weights.
             checkpoint: `best` or `last`; a run that kept none answers with the weights that `fit` left in memory.
+        """
+        ...
+
+    def answers(self, config: Config, source: BatchSource, *, run: RunFolder, checkpoint: str = "best") -> Answers:
+        """Logits and features for every picture of a source, in its order, on one device; arguments as `predict`'s."""
+        ...
+
+    def export_onnx(self, config: Config, path: Path, *, run: RunFolder, checkpoint: str = "best") -> None:
+        """Write the network as ONNX, from normalised pixels to logits and features.
+
+        Input `pixels` float32 [batch, channel, height, width] with a dynamic batch; outputs `logits` float32
+        [batch, answer] (of a regression, targets in their own units) and `features` float32 [batch, feature].
+        `export/graph.py` puts normalisation before it and probabilities after it.
+
+        Args:
+            config: The run's settings.
+            path: The file to write, one file with the weights in it.
+            run: The run folder that holds the weights.
+            checkpoint: `best` or `last`.
+
+        Raises:
+            ExportError: The network can't be written as ONNX; it names the layer or operation where that is known.
         """
         ...
 

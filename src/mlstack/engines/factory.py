@@ -42,7 +42,7 @@ def create_engine(name: str) -> Engine:
         ConfigError: There is no such engine.
         MissingPackageError: Its framework is not installed.
     """
-    engine: Engine = getattr(_module(name, "engine"), CLASSES[name])()
+    engine: Engine = getattr(engine_module(name, "engine"), CLASSES[name])()
     return engine
 
 
@@ -53,10 +53,11 @@ def weight_files(name: str) -> WeightFiles:
         ConfigError: There is no such engine.
         MissingPackageError: What reads its checkpoints is not installed.
     """
-    return cast(WeightFiles, _module(name, "weight_files"))
+    return cast(WeightFiles, engine_module(name, "weight_files"))
 
 
-def _module(name: str, part: str) -> Any:
+def engine_module(name: str, part: str) -> Any:
+    """A module of an engine's folder. Raises as `create_engine`."""
     if name not in ENGINES:
         raise ConfigError(f"trainer.engine={name} is unknown", key="trainer.engine", allowed=ENGINES)
     try:

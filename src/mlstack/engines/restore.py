@@ -8,12 +8,16 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from mlstack.config import Config
 from mlstack.engines.position import Position
 from mlstack.errors import RunError
+from mlstack.models.conversion import BATCHES
+from mlstack.models.weight_shapes import unwrapped
 from mlstack.runs import RunFolder
 from mlstack.utils.console import say
 from mlstack.utils.ranks import is_main_process
 
+SAME_MODEL = "choose the same model as that run's: its config.yaml names model.name, and image size and channels"
 DAMAGED = (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError)
 
 
@@ -67,27 +71,48 @@ def go_back(run: RunFolder, position: Position) -> None:
         path.unlink()
 
 
-def fitting_weights(own: Mapping[str, Any], weights: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], str]:
+def starting_point(config: Config) -> Path | None:
+    """The checkpoint whose weights a new run begins with; None where it draws its own."""
+    return None if config.init_from is None else Path(config.init_from)
+
+
+def needed_weights(config: Config) -> str | None:
+    """How the names begin of the weights of `init_from` that all have to fit; see `fitting_weights`."""
+    if config.prune.ratio:
+        return ""
+    return "backbone." if config.model.pruned else None
+
+
+def fitting_weights(
+    own: Mapping[str, Any], weights: Mapping[str, Any], path: Path, *, needed: str | None = None
+) -> tuple[dict[str, Any], str]:
     """Those weights of a checkpoint that fit a network by name and shape, for `init_from`.
 
     Args:
         own: The network's weights by name; only shapes are looked at.
-        weights: The checkpoint's.
+        weights: The checkpoint's, under their names with or without `model.freeze_backbone`.
         path: The checkpoint.
+        needed: How the names begin of those that all have to fit: `backbone.`, or nothing for all of them; None asks
+            for no more than one weight of the backbone.
 
     Returns:
-        They, and in one line what was taken and what was not.
+        They, under the network's names, and in one line what was taken and what was not.
 
     Raises:
-        RunError: No weight but the head's would fit.
+        RunError: Too few fit.
     """
-    fitting = {name: value for name, value in weights.items() if name in own and _shape(own[name]) == _shape(value)}
-    if not any(name.startswith("backbone.") for name in fitting):
-        raise RunError(
-            f"init_from={path}: none of its weights fits this network",
-            hint="choose the same model as that run's: its config.yaml names model.name, and image size and channels",
-        )
+    names = {unwrapped(name): name for name in own}
+    known = {names[unwrapped(name)]: value for name, value in weights.items() if unwrapped(name) in names}
+    fitting = {name: value for name, value in known.items() if _shape(own[name]) == _shape(value)}
     new = [name for name in own if name not in fitting]
+    if not any(name.startswith("backbone.") for name in fitting):
+        raise RunError(f"init_from={path}: none of its weights fits this network", hint=SAME_MODEL)
+    missing = [name for name in new if not name.endswith(BATCHES) and needed is not None and name.startswith(needed)]
+    if missing:
+        raise RunError(
+            f"init_from={path}: what is pruned needs all of its weights, and {missing[0]} does not fit this network",
+            hint=SAME_MODEL,
+        )
     rest = f"; new: {', '.join(new[:4])}{', …' if len(new) > 4 else ''}" if new else ""
     return fitting, f"{len(fitting)} of {len(own)} tensors from {path}{rest}"
 

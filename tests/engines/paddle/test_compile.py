@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,15 +19,25 @@ from ...conftest import configuration
 pytestmark = pytest.mark.framework
 
 
-def test_a_compiled_network_learns_what_it_learns_otherwise(tmp_path: Path) -> None:
+def trained(tmp_path: Path, name: str, **settings: Any) -> RunFolder:
+    config = configuration(tmp_path, "paddle", **{"trainer__max_steps": 3, **settings})
+    dataset = load_dataset(config.data)
+    config, run = complete(config, dataset), RunFolder(tmp_path / name)
+    run.path.mkdir()
+    run.write_config(config)
+    create_engine("paddle").fit(config, dataset, run)
+    return run
+
+
+@pytest.mark.parametrize("is_taught_and_rounds", [False, True])
+def test_a_compiled_network_learns_what_it_learns_otherwise(is_taught_and_rounds: bool, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {}
+    if is_taught_and_rounds:
+        teacher = trained(tmp_path, "teacher", trainer__max_epochs=1, trainer__max_steps=None)
+        settings = {"trainer__quantization_aware": True, "distill__teacher": str(teacher.path)}
     weights = []
     for compiled in (False, True):
-        settings = {"trainer__max_steps": 3, "trainer__compile": compiled}
-        config = configuration(tmp_path, "paddle", **settings)
-        dataset = load_dataset(config.data)
-        run = RunFolder(tmp_path / f"compiled_{compiled}")
-        run.path.mkdir()
-        create_engine("paddle").fit(complete(config, dataset), dataset, run)
+        run = trained(tmp_path, f"compiled_{compiled}", trainer__compile=compiled, **settings)
         weights.append(weight_files("paddle").read_weights(run.checkpoint("last")))
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():

@@ -24,6 +24,7 @@ ROWS = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \|$", SECTION, re.MU
 MORE = {  # what a setting needs beside it to be refused for this reason alone
     "model.optimizer_args.dampening=0.1": ["model.optimizer=sgd", "model.optimizer_args.momentum=0.9"],
     "model.pretrained=true": ["model.name=vgg11"],
+    "prune.method=structured": ["prune.ratio=0.5", "init_from=latest"],
 }
 
 

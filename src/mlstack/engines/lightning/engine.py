@@ -12,7 +12,7 @@ import torch
 
 from mlstack.config import Config
 from mlstack.datasets import Dataset
-from mlstack.engines.base import BatchSource, Predictions, RunResult
+from mlstack.engines.base import Answers, BatchSource, Predictions, RunResult
 from mlstack.engines.batches import class_counts, plan_of, sources, whitening_images
 from mlstack.engines.budget import limited
 from mlstack.engines.checkpoint_files import CheckpointFolder
@@ -21,20 +21,24 @@ from mlstack.engines.guards import closing_unless_done
 from mlstack.engines.lightning import inference
 from mlstack.engines.lightning.checkpoints import Checkpoints
 from mlstack.engines.lightning.devices import device_name, machine, share_text, world_size
+from mlstack.engines.lightning.distillation import build_teacher
+from mlstack.engines.lightning.export import write_onnx
 from mlstack.engines.lightning.guards import explained, launching
 from mlstack.engines.lightning.loaders import GroupedLoader
 from mlstack.engines.lightning.losses import build_loss
 from mlstack.engines.lightning.module import TrainingModule
 from mlstack.engines.lightning.position import tell_lightning
 from mlstack.engines.lightning.progress import RunProgress, Speed
-from mlstack.engines.lightning.restore import load_weights, start_from
+from mlstack.engines.lightning.pruning import prune
+from mlstack.engines.lightning.quantization_aware import make_quantization_aware
+from mlstack.engines.lightning.restore import build_network, load_weights, start_from
 from mlstack.engines.lightning.signals import StopOnSignal
 from mlstack.engines.lightning.trainer import build_trainer, check_trainer_arguments
 from mlstack.engines.lightning.weight_files import read_checkpoint
 from mlstack.engines.lightning.weight_histograms import WeightHistograms
 from mlstack.engines.position import Position
-from mlstack.engines.restore import go_back, newest_checkpoint
-from mlstack.models.pytorch import Classifier, build_classifier, whiten
+from mlstack.engines.restore import go_back, needed_weights, newest_checkpoint, starting_point
+from mlstack.models.pytorch import Classifier, whiten
 from mlstack.runs import RunFolder
 from mlstack.trackers import Tracker, build_trackers, finish_trackers
 from mlstack.utils.console import say
@@ -70,9 +74,10 @@ class LightningEngine:
         position.check_world_size(world_size(config.trainer))
         torch.manual_seed(config.seed)
         model = config.model if checkpoint is None else replace(config.model, pretrained=False)
-        self._classifier = build_classifier(model, config.data, channels_last=config.trainer.channels_last)
+        last, weights = config.trainer.channels_last, checkpoint or starting_point(config)
+        self._classifier = build_network(model, config.data, weights, channels_last=last)
         if checkpoint is None:
-            _prepare(self._classifier, config, dataset)
+            _prepare(self._classifier, config, dataset, run)
         if resumes:
             go_back(run, position)
         trackers = build_trackers(config, run, resumed_step=position.step if resumes else None)
@@ -106,7 +111,10 @@ class LightningEngine:
             position=position,
             trackers=trackers,
             metrics_path=run.metrics_path,
+            teacher=build_teacher(config),
         )
+        if config.trainer.quantization_aware:
+            make_quantization_aware(self._classifier)
         if config.trainer.compile:
             self._classifier.compile()
         tell_lightning(trainer, position)
@@ -122,26 +130,44 @@ class LightningEngine:
 
     def predict(self, config: Config, source: BatchSource, *, run: RunFolder, checkpoint: str = "best") -> Predictions:
         """Probabilities for every picture of a source, in its order. See `Engine.predict`."""
+        return inference.predict(self._asked(config, run, checkpoint), config, source)
+
+    def answers(self, config: Config, source: BatchSource, *, run: RunFolder, checkpoint: str = "best") -> Answers:
+        """Logits and features for every picture of a source, in its order. See `Engine.answers`."""
+        return inference.answers(self._asked(config, run, checkpoint), config, source)
+
+    def export_onnx(self, config: Config, path: Path, *, run: RunFolder, checkpoint: str = "best") -> None:
+        """Write the network as ONNX, from normalised pixels to logits and features. See `Engine.export_onnx`."""
+        model = replace(config.model, pretrained=False, gradient_checkpointing=False)
+        weights = run.checkpoint(checkpoint)
+        classifier = build_network(model, config.data, weights, channels_last=False)
+        load_weights(classifier, weights)
+        write_onnx(classifier, config, path)
+
+    def _asked(self, config: Config, run: RunFolder, checkpoint: str) -> Classifier:
+        """The network with a checkpoint's weights; of a run that kept none, with those that `fit` left."""
         classifier = self._classifier
         if classifier is None:
             model = replace(config.model, pretrained=False)  # the weights come from the checkpoint
-            classifier = build_classifier(model, config.data, channels_last=config.trainer.channels_last)
+            last, weights = config.trainer.channels_last, run.checkpoint(checkpoint)
+            classifier = build_network(model, config.data, weights, channels_last=last)
         if config.trainer.precision == "64":
             classifier.double()  # before the weights come in, or they would be rounded
         if not config.trainer.fast_dev_run:
             load_weights(classifier, run.checkpoint(checkpoint))
         self._classifier = classifier
-        return inference.predict(classifier, config, source)
+        return classifier
 
 
-def _prepare(classifier: Classifier, config: Config, dataset: Dataset) -> None:
-    """What the weights of a new run start from: another run's, and filters that fit the data."""
+def _prepare(classifier: Classifier, config: Config, dataset: Dataset, run: RunFolder) -> None:
+    """What the weights of a new run start from: another run's, pruned or not, and filters that fit the data."""
     if config.model.whitening:
         whiten(classifier, torch.from_numpy(whitening_images(dataset)))
     if config.init_from is not None:
-        taken = start_from(classifier, Path(config.init_from))
+        taken = start_from(classifier, Path(config.init_from), needed=needed_weights(config))
         if is_main_process():
             say(f"init_from   {taken}")
+    prune(classifier, config, run)
 
 
 def _callbacks(config: Config, speed: Speed, files: CheckpointFolder) -> list[pl.Callback]:
@@ -190,4 +216,5 @@ def _result(trainer: pl.Trainer, module: TrainingModule, speed: Speed, files: Ch
         device=device_name(device),
         world_size=trainer.world_size,
         stopped_early=module.position.stopped,
+        teacher_parameters=None if module.teacher is None else module.teacher.parameters,
     )

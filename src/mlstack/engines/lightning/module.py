@@ -20,14 +20,17 @@ from mlstack.config import Config
 from mlstack.engines.learning_rate import Schedule
 from mlstack.engines.lightning.averaging import WeightAverage
 from mlstack.engines.lightning.devices import gathered, share_buffers
+from mlstack.engines.lightning.distillation import Teacher
 from mlstack.engines.lightning.inference import ACTIVATIONS
 from mlstack.engines.lightning.loaders import TensorBatch
 from mlstack.engines.lightning.losses import l1_penalty
 from mlstack.engines.lightning.meter import TorchMeter
 from mlstack.engines.lightning.optimizers import build_optimizer, learning_rate, set_factor
+from mlstack.engines.lightning.pruning import held_weights
 from mlstack.engines.position import Plan, Position
 from mlstack.engines.training_log import TrainingLog
 from mlstack.models.pytorch import Classifier
+from mlstack.models.pytorch.sparsity import zeros_held
 from mlstack.trackers import Tracker
 
 
@@ -42,6 +45,7 @@ class TrainingModule(pl.LightningModule):
         position: Where the run begins.
         trackers: Where metrics go.
         metrics_path: metrics.csv, whose length goes into checkpoints.
+        teacher: Whose answers count besides the labels.
 
     Attributes:
         record: What is written down about the training.
@@ -57,6 +61,7 @@ class TrainingModule(pl.LightningModule):
         position: Position,
         trackers: Sequence[Tracker],
         metrics_path: Path,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -65,6 +70,7 @@ class TrainingModule(pl.LightningModule):
         self.config = config
         self.plan = plan
         self.position = position
+        self.teacher = teacher
         self.average: WeightAverage | None = None
         self.record = TrainingLog(
             config,
@@ -99,6 +105,9 @@ class TrainingModule(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         self.record.world_size = self.trainer.world_size
+        if self.teacher is not None:
+            self.teacher.to(self.device)
+        self._sparse = held_weights(self.classifier, self.config)
         if self.config.trainer.ema_decay is not None:  # on its device by now
             self.average = WeightAverage(self.classifier, self.config.trainer.ema_decay)
 
@@ -115,7 +124,8 @@ class TrainingModule(pl.LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         self.schedule.set(self.trainer.global_step)
-        optimizer.step(closure=partial(self._gradients, optimizer.optimizer, batches))
+        with zeros_held(self._sparse):
+            optimizer.step(closure=partial(self._gradients, optimizer.optimizer, batches))
         step = self.position.step = self.trainer.global_step
         if self.average is not None:
             self.average.update(step)
@@ -132,6 +142,8 @@ class TrainingModule(pl.LightningModule):
             with strategy.block_backward_sync() if waits else nullcontext():  # type: ignore[attr-defined]
                 logits = self.classifier(images)
                 loss = self.loss(logits, labels)
+                if self.teacher is not None:
+                    loss = self.teacher.blend(loss, logits, images)
                 share = self._share(len(labels)) / len(batches)
                 part = loss if share == 1 else loss * share
                 if position == len(batches) and self.config.model.l1:

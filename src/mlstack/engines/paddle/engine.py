@@ -14,7 +14,7 @@ import paddle
 
 from mlstack.config import Config
 from mlstack.datasets import Dataset
-from mlstack.engines.base import BatchSource, Predictions, RunResult
+from mlstack.engines.base import Answers, BatchSource, Predictions, RunResult
 from mlstack.engines.batches import class_counts, plan_of, sources, whitening_images
 from mlstack.engines.budget import limited
 from mlstack.engines.checkpoint_files import CheckpointFolder
@@ -24,18 +24,22 @@ from mlstack.engines.paddle import inference
 from mlstack.engines.paddle.callbacks import Conductor, Validation
 from mlstack.engines.paddle.checkpoints import Checkpoints
 from mlstack.engines.paddle.devices import device_name, machine, rank, set_device, share_text, world_size
+from mlstack.engines.paddle.distillation import build_teacher
+from mlstack.engines.paddle.export import write_onnx
 from mlstack.engines.paddle.flags import check_flags, with_flags
 from mlstack.engines.paddle.launch import joined
 from mlstack.engines.paddle.loaders import GroupedLoader
 from mlstack.engines.paddle.losses import build_loss
 from mlstack.engines.paddle.module import TrainingModel
-from mlstack.engines.paddle.restore import load_weights, start_from
+from mlstack.engines.paddle.pruning import prune
+from mlstack.engines.paddle.quantization_aware import make_quantization_aware
+from mlstack.engines.paddle.restore import build_network, load_weights, start_from
 from mlstack.engines.paddle.weight_files import read_checkpoint
 from mlstack.engines.position import Position
 from mlstack.engines.progress import Stopwatch
-from mlstack.engines.restore import go_back, newest_checkpoint
+from mlstack.engines.restore import go_back, needed_weights, newest_checkpoint, starting_point
 from mlstack.engines.stopping import Patience
-from mlstack.models.paddle import Classifier, build_classifier, whiten
+from mlstack.models.paddle import Classifier, whiten
 from mlstack.runs import RunFolder
 from mlstack.trackers import Tracker, build_trackers, finish_trackers
 from mlstack.utils.console import say
@@ -74,11 +78,11 @@ class PaddleEngine:
             device = set_device(config.trainer.accelerator)
             paddle.seed(config.seed)
             model = config.model if checkpoint is None else replace(config.model, pretrained=False)
-            self._classifier = build_classifier(model, config.data)
+            self._classifier = build_network(model, config.data, checkpoint or starting_point(config))
             if config.trainer.sync_batchnorm and ranks > 1:
                 paddle.nn.SyncBatchNorm.convert_sync_batchnorm(self._classifier)
             if checkpoint is None:
-                _prepare(self._classifier, config, dataset)
+                _prepare(self._classifier, config, dataset, run)
             if resumes:
                 go_back(run, position)
             self._trackers = build_trackers(config, run, resumed_step=position.step if resumes else None)
@@ -108,7 +112,10 @@ class PaddleEngine:
             trackers=self._trackers,
             metrics_path=run.metrics_path,
             world_size=ranks,
+            teacher=build_teacher(config),
         )
+        if settings.quantization_aware:
+            make_quantization_aware(self._classifier)
         checkpoints = Checkpoints(
             model,
             CheckpointFolder(run.checkpoints, settings, resumed_from=checkpoint),
@@ -133,15 +140,34 @@ class PaddleEngine:
     def predict(self, config: Config, source: BatchSource, *, run: RunFolder, checkpoint: str = "best") -> Predictions:
         """Probabilities for every picture of a source, in its order. See `Engine.predict`."""
         with prepared(config):
-            classifier = self._classifier
-            if classifier is None:
-                set_device(config.trainer.accelerator)
-                # The weights come from the checkpoint.
-                classifier = build_classifier(replace(config.model, pretrained=False), config.data)
-            if not config.trainer.fast_dev_run:
-                load_weights(classifier, run.checkpoint(checkpoint))
-            self._classifier = classifier
-            return inference.predict(classifier, config, source)
+            return inference.predict(self._asked(config, run, checkpoint), config, source)
+
+    def answers(self, config: Config, source: BatchSource, *, run: RunFolder, checkpoint: str = "best") -> Answers:
+        """Logits and features for every picture of a source, in its order. See `Engine.answers`."""
+        with prepared(config):
+            return inference.answers(self._asked(config, run, checkpoint), config, source)
+
+    def export_onnx(self, config: Config, path: Path, *, run: RunFolder, checkpoint: str = "best") -> None:
+        """Write the network as ONNX, from normalised pixels to logits and features. See `Engine.export_onnx`."""
+        with prepared(config):
+            set_device("cpu")
+            model = replace(config.model, pretrained=False, gradient_checkpointing=False)
+            weights = run.checkpoint(checkpoint)
+            classifier = build_network(model, config.data, weights)
+            load_weights(classifier, weights)
+            write_onnx(classifier, config, path)
+
+    def _asked(self, config: Config, run: RunFolder, checkpoint: str) -> Classifier:
+        """The network with a checkpoint's weights; of a run that kept none, with those that `fit` left."""
+        classifier = self._classifier
+        if classifier is None:
+            set_device(config.trainer.accelerator)
+            model = replace(config.model, pretrained=False)  # the weights come from the checkpoint
+            classifier = build_network(model, config.data, run.checkpoint(checkpoint))
+        if not config.trainer.fast_dev_run:
+            load_weights(classifier, run.checkpoint(checkpoint))
+        self._classifier = classifier
+        return classifier
 
 
 @contextmanager
@@ -172,14 +198,15 @@ def explained(config: Config) -> Iterator[None]:
         raise out_of_memory(config) from error
 
 
-def _prepare(classifier: Classifier, config: Config, dataset: Dataset) -> None:
-    """What the weights of a new run start from: another run's, and filters that fit the data."""
+def _prepare(classifier: Classifier, config: Config, dataset: Dataset, run: RunFolder) -> None:
+    """What the weights of a new run start from: another run's, pruned or not, and filters that fit the data."""
     if config.model.whitening:
         whiten(classifier, paddle.to_tensor(whitening_images(dataset)))
     if config.init_from is not None:
-        taken = start_from(classifier, Path(config.init_from))
+        taken = start_from(classifier, Path(config.init_from), needed=needed_weights(config))
         if is_main_process():
             say(f"init_from   {taken}")
+    prune(classifier, config, run)
 
 
 def _patience(config: Config) -> Patience | None:
@@ -221,4 +248,5 @@ def _result(model: TrainingModel, checkpoints: Checkpoints, device: str) -> RunR
         device=device_name(device),
         world_size=model.world_size,
         stopped_early=model.position.stopped,
+        teacher_parameters=None if model.teacher is None else model.teacher.parameters,
     )

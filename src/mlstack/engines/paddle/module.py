@@ -20,15 +20,18 @@ from mlstack.config import Config
 from mlstack.engines.learning_rate import Schedule
 from mlstack.engines.paddle.averaging import WeightAverage
 from mlstack.engines.paddle.devices import gathered, rank, share_buffers
+from mlstack.engines.paddle.distillation import Teacher
 from mlstack.engines.paddle.inference import ACTIVATIONS
 from mlstack.engines.paddle.loaders import TensorBatch
 from mlstack.engines.paddle.losses import l1_penalty
 from mlstack.engines.paddle.meter import PaddleMeter
 from mlstack.engines.paddle.optimizers import build_optimizer
 from mlstack.engines.paddle.precision import autocast
+from mlstack.engines.paddle.pruning import held_weights
 from mlstack.engines.position import Plan, Position
 from mlstack.engines.training_log import TrainingLog
 from mlstack.models.paddle import Classifier
+from mlstack.models.paddle.sparsity import zeros_held
 from mlstack.trackers import Tracker
 
 
@@ -44,6 +47,7 @@ class TrainingModel(paddle.Model):
         trackers: Where metrics go.
         metrics_path: metrics.csv, whose length goes into checkpoints.
         world_size: Processes that share the work.
+        teacher: Whose answers count besides the labels.
 
     Attributes:
         record: What is written down about the training.
@@ -60,6 +64,7 @@ class TrainingModel(paddle.Model):
         trackers: Sequence[Tracker],
         metrics_path: Path,
         world_size: int = 1,
+        teacher: Teacher | None = None,
     ) -> None:
         unused = config.trainer.strategy == "ddp_find_unused_parameters_true"
         # With several ranks it connects them, which they are, and says on stderr which flags Paddle itself has changed.
@@ -68,6 +73,7 @@ class TrainingModel(paddle.Model):
         self.classifier, self.loss, self.config = classifier, loss, config
         self.plan, self.position = plan, position
         self.rank, self.world_size = rank(), world_size
+        self.teacher = teacher
         settings, model = config.trainer, config.model
         self.optimizer = build_optimizer(
             model, classifier, scale=float(world_size) if settings.scale_learning_rate else 1.0
@@ -91,6 +97,7 @@ class TrainingModel(paddle.Model):
             gather=gathered,
             world_size=world_size,
         )
+        self._sparse = held_weights(classifier, config)
         self._answers: list[tuple[Tensor, Tensor]] = []
         self.stop_training = False
 
@@ -126,7 +133,8 @@ class TrainingModel(paddle.Model):
         self.schedule.set(self.position.step)
         for number, (images, labels) in enumerate(batches, start=1):
             self._gradients(images, labels, parts=len(batches), is_last=number == len(batches))
-        self._update()
+        with zeros_held(self._sparse):
+            self._update()
         self.position.step += 1
         if self.average is not None:
             self.average.update(self.position.step)
@@ -143,6 +151,8 @@ class TrainingModel(paddle.Model):
             with autocast(self.config.trainer.precision):
                 logits = network(images)
             loss = self.loss(logits, labels)
+            if self.teacher is not None:
+                loss = self.teacher.blend(loss, logits, images)
             share = self._share(count) / parts
             part = loss if share == 1 else loss * share
             if is_last and self.config.model.l1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import paddle
@@ -13,23 +14,27 @@ from mlstack.models.catalog import check_name, check_pretrained
 from mlstack.models.paddle.classifier import Classifier, FrozenBackbone
 from mlstack.models.paddle.libraries import first_line, library_backbone, own_network
 from mlstack.models.paddle.memory import checkpoint_gradients
+from mlstack.models.paddle.narrowing import take_shapes
 from mlstack.models.paddle.small_cnn import small_cnn
 from mlstack.models.paddle.starts import set_dropout, start_as_identity, start_as_torch
 from mlstack.models.paddle.surgery import set_module, take_head
 from mlstack.models.paddle.whitening import Whitened
+from mlstack.models.weight_shapes import Shape
 
 
-def build_classifier(config: ModelConfig, data: DataConfig) -> Classifier:
+def build_classifier(config: ModelConfig, data: DataConfig, *, shapes: Mapping[str, Shape] | None = None) -> Classifier:
     """The network of a run, its weights drawn from Paddle's global generator.
 
     Args:
         config: The `model` settings.
         data: The `data` settings with their derived values filled in (classes, image_size, channels, mean, std; of a
             regression also target_mean and target_std).
+        shapes: From `shapes_of`: those of weights that will come in and have lost channels; None = the full width.
 
     Raises:
         ConfigError: Unknown architecture, or one that can't take these images, or settings that don't fit it.
         DownloadError: The pretrained weights can't be had.
+        ValueError: `shapes` are those of another network.
     """
     if not data.classes or not data.image_size or not data.channels or data.mean is None or data.std is None:
         raise ValueError("data settings must be complete: see mlstack.datasets.complete")
@@ -54,6 +59,8 @@ def build_classifier(config: ModelConfig, data: DataConfig) -> Classifier:
         dropout=dropout,
         test_time_flip=config.test_time_flip,
     )
+    if shapes is not None:
+        take_shapes(classifier, shapes)
     _try_one_image(classifier, config, num_classes, channels=channels, size=size)
     return classifier
 

@@ -60,8 +60,11 @@ class Classifier(nn.Layer):
         return normalized.reshape([-1, height, width, channels]).transpose([0, 3, 1, 2])
 
     def features(self, images: Tensor) -> Tensor:
-        """uint8 [batch, height, width, channel] → float [batch, feature]; with `test_time_flip` the mean of two."""
-        pixels = self.normalize(images)
+        """uint8 [batch, height, width, channel] → what `encode` returns."""
+        return self.encode(self.normalize(images))
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """What `normalize` returns → float [batch, feature]; with `test_time_flip` the mean of two."""
         if self.test_time_flip and not self.training:
             # Of features and not of probabilities: with a linear head that is the mean of the logits, so this stays
             # a network from images to logits whatever the task, and runs the head once.
@@ -69,12 +72,16 @@ class Classifier(nn.Layer):
             return both.reshape([2, -1, *both.shape[1:]]).mean(axis=0)  # [2, batch, feature] → [batch, feature]
         return self.backbone(pixels)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 [batch, height, width, channel] → logits, float [batch, class]; of a regression, targets in units."""
-        answers = self.head(self.dropout(self.features(images)))
+    def answer(self, features: Tensor) -> Tensor:
+        """float [batch, feature] → logits, float [batch, class]; of a regression, targets in their own units."""
+        answers = self.head(self.dropout(features))
         if self.target_mean is None or self.target_std is None:
             return answers
         return answers * self.target_std + self.target_mean
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [batch, height, width, channel] → what `answer` returns."""
+        return self.answer(self.features(images))
 
 
 class FrozenBackbone(nn.Layer):

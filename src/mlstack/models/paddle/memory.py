@@ -24,7 +24,7 @@ def checkpoint_gradients(network: nn.Layer) -> int:
     """
     blocks = _blocks(network)
     for block in blocks:
-        block.forward = functools.partial(_checkpointed, block, block.forward)
+        block.forward = functools.partial(_checkpointed, block)
     return len(blocks)
 
 
@@ -38,7 +38,8 @@ def _blocks(network: nn.Layer) -> list[nn.Layer]:
     return blocks
 
 
-def _checkpointed(block: nn.Layer, forward: Any, *inputs: Tensor) -> Any:
+def _checkpointed(block: nn.Layer, *inputs: Tensor) -> Any:
+    forward = functools.partial(type(block).forward, block)  # of the class that it has by now
     learning = [parameter for parameter in block.parameters() if not parameter.stop_gradient]
     if not (block.training and learning and paddle.is_grad_enabled()):
         return forward(*inputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -11,13 +13,17 @@ from mlstack.models.catalog import TIMM_PREFIX, check_name
 from mlstack.models.pytorch.classifier import Classifier, FrozenBackbone
 from mlstack.models.pytorch.libraries import own_network, timm_backbone, torchvision_backbone
 from mlstack.models.pytorch.memory import checkpoint_gradients
+from mlstack.models.pytorch.narrowing import take_shapes
 from mlstack.models.pytorch.small_cnn import small_cnn
 from mlstack.models.pytorch.starts import set_dropout, start_as_identity
 from mlstack.models.pytorch.surgery import set_module, take_head
 from mlstack.models.pytorch.whitening import Whitened
+from mlstack.models.weight_shapes import Shape
 
 
-def build_classifier(config: ModelConfig, data: DataConfig, *, channels_last: bool = True) -> Classifier:
+def build_classifier(
+    config: ModelConfig, data: DataConfig, *, channels_last: bool = True, shapes: Mapping[str, Shape] | None = None
+) -> Classifier:
     """The network of a run, its weights drawn from torch's global generator.
 
     Args:
@@ -25,11 +31,13 @@ def build_classifier(config: ModelConfig, data: DataConfig, *, channels_last: bo
         data: The `data` settings with their derived values filled in (classes, image_size, channels, mean, std; of a
             regression also target_mean and target_std).
         channels_last: Keep activations as [batch, height, width, channel] in memory.
+        shapes: From `shapes_of`: those of weights that will come in and have lost channels; None = the full width.
 
     Raises:
         ConfigError: Unknown architecture, or one that can't take these images, or settings that don't fit it.
         DownloadError: The pretrained weights can't be had.
         MissingPackageError: A timm name, and timm is not installed.
+        ValueError: `shapes` are those of another network.
     """
     if not data.classes or not data.image_size or not data.channels or data.mean is None or data.std is None:
         raise ValueError("data settings must be complete: see mlstack.datasets.complete")
@@ -55,6 +63,9 @@ def build_classifier(config: ModelConfig, data: DataConfig, *, channels_last: bo
         dropout=dropout,
         test_time_flip=config.test_time_flip,
     )
+    if shapes is not None:
+        take_shapes(classifier, shapes)
+        classifier.to(memory_format=classifier.memory_format)
     _try_one_image(classifier, config, num_classes, channels=channels, size=size)
     return classifier
 

@@ -64,21 +64,29 @@ class Classifier(nn.Module):
         return pixels.contiguous(memory_format=self.memory_format)
 
     def features(self, images: Tensor) -> Tensor:
-        """uint8 [batch, height, width, channel] → float [batch, feature]; with `test_time_flip` the mean of two."""
+        """uint8 [batch, height, width, channel] → what `encode` returns."""
+        return self.encode(self.normalize(images))
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """What `normalize` returns → float [batch, feature]; with `test_time_flip` the mean of two."""
         if self.test_time_flip and not self.training:
             # Of features and not of probabilities: with a linear head that is the mean of the logits, so this stays
             # a network from images to logits whatever the task, and runs the head once.
-            both: Tensor = self.backbone(self.normalize(torch.cat([images, images.flip(2)])))
-            return both.view(2, images.shape[0], *both.shape[1:]).mean(dim=0)  # [2, batch, feature] → [batch, feature]
-        features: Tensor = self.backbone(self.normalize(images))
+            both: Tensor = self.backbone(torch.cat([pixels, pixels.flip(3)]))
+            return both.view(2, pixels.shape[0], *both.shape[1:]).mean(dim=0)  # [2, batch, feature] → [batch, feature]
+        features: Tensor = self.backbone(pixels)
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 [batch, height, width, channel] → logits, float [batch, class]; of a regression, targets in units."""
-        answers: Tensor = self.head(self.dropout(self.features(images)))
+    def answer(self, features: Tensor) -> Tensor:
+        """float [batch, feature] → logits, float [batch, class]; of a regression, targets in their own units."""
+        answers: Tensor = self.head(self.dropout(features))
         if self.target_mean is None or self.target_std is None:
             return answers
         return answers * self.target_std + self.target_mean
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [batch, height, width, channel] → what `answer` returns."""
+        return self.answer(self.features(images))
 
 
 class FrozenBackbone(nn.Module):

@@ -23,7 +23,7 @@ def checkpoint_gradients(network: nn.Module) -> int:
     """
     blocks = _blocks(network)
     for block in blocks:
-        block.forward = functools.partial(_checkpointed, block, block.forward)
+        block.forward = functools.partial(_checkpointed, block)
     return len(blocks)
 
 
@@ -37,7 +37,8 @@ def _blocks(network: nn.Module) -> list[nn.Module]:
     return blocks
 
 
-def _checkpointed(block: nn.Module, forward: Any, *inputs: Tensor) -> Any:
+def _checkpointed(block: nn.Module, *inputs: Tensor) -> Any:
+    forward = functools.partial(type(block).forward, block)  # of the class that it has by now
     if not (block.training and torch.is_grad_enabled()):
         return forward(*inputs)
 

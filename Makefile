@@ -20,7 +20,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 export PYTHON DEVICE TORCH_CPU_INDEX PADDLE_GPU_INDEX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev check train validate bench bench-accuracy test lint format ci clean clean-outputs rename
+.PHONY: help setup setup-dev check train validate export benchmark bench bench-accuracy test lint format ci clean clean-outputs rename
 
 help:  ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -48,7 +48,7 @@ $(TRAIN): $(PINS)
 	@scripts/setup_environment.sh train
 	@touch $@
 
-$(DEV): $(TRAIN) requirements-dev.txt requirements-optional.txt
+$(DEV): $(TRAIN) requirements-dev.txt requirements-optional.txt requirements-optional-nodeps.txt
 	@scripts/setup_environment.sh dev
 	@touch $@
 
@@ -62,6 +62,12 @@ train: $(TRAIN)  ## train on the embedded digits; ARGS="model=resnet34 seed=1" c
 
 validate: $(TRAIN)  ## one epoch of every shipped model, with a table (a few minutes)
 	@$(PY) scripts/validate.py $(if $(ENGINE),engine=$(ENGINE)) $(ARGS)
+
+export: $(TRAIN)  ## the newest run as a bundle with an int8 model beside it; ARGS="run=FOLDER" another one
+	@$(PY) scripts/export.py quantize.mode=int8 $(ARGS)
+
+benchmark: $(TRAIN)  ## size, speed and accuracy of the newest bundle; ARGS="bundle=FOLDER" another one
+	@$(PY) scripts/benchmark.py $(ARGS)
 
 bench: $(DEV)  ## measure speed against named peers; prints ratios (20 minutes)
 	@set -e; for file in $(filter-out $(ACCURACY),$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(PY) $$file; done

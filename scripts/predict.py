@@ -1,11 +1,14 @@
-"""Classify pictures with a trained model.
+"""Ask a trained model about pictures or a video: classes, labels or numbers.
 
     python scripts/predict.py input=photos/                           # every picture of a folder
     python scripts/predict.py run=latest input=cat.jpg output=cat.json top_k=3
     python scripts/predict.py 'input=[a.jpg,b.jpg]' output=predictions.csv
+    python scripts/predict.py bundle=latest input=photos/             # without a training framework
+    python scripts/predict.py bundle=latest input=video.mp4 every=5   # each fifth frame
+    python scripts/predict.py bundle=latest input=camera:0            # until Ctrl-C
 
-It writes a table, a row for each picture with its most probable classes, and a picture grid
-beside it. A picture that cannot be read is named, and nothing is written.
+It writes a table, a row for each picture or frame, and a grid of the first ones beside it. A
+picture that cannot be read is named, and nothing is written.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlstack.commands.answering import rule_of
 from mlstack.commands.predict import PictureFiles, predict
 from mlstack.config.commands import PredictConfig
 from mlstack.config.trainer import ENGINES
@@ -52,7 +53,7 @@ def test_the_csv_says_what_the_network_says(trained: RunFolder, photos: Path, tm
     files = sorted(photos.iterdir())
     assert [row["file"] for row in rows] == [str(file) for file in files]
     config = trained.read_config()
-    source = PictureFiles(files, config.data, batch_size=5)
+    source = PictureFiles(files, rule_of(config.data), batch_size=5)
     answers = create_engine(config.trainer.engine).predict(config, source, run=trained)
     for row, likeliest, probabilities in zip(rows, answers.predicted, answers.outputs, strict=True):
         assert row["class"] == str(likeliest)

@@ -12,7 +12,7 @@ from mlstack.config.trainer import TrainerConfig
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
-MOST_LIMITS = 5
+MOST_LIMITS = 6
 
 
 def rows(title: str) -> list[list[str]]:

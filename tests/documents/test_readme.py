@@ -26,13 +26,6 @@ ELSEWHERE = {
     "make train": ".ci/run, stage 'first training'",
     "make test": ".ci/run, stage 'suite'",
     "source .venv/bin/activate": "whoever opens a terminal",
-    "torchrun --nproc_per_node 2 scripts/train.py data=digits trainer.accelerator=cpu trainer.strategy=ddp": (
-        "tests/engines/test_distributed.py, on fewer pictures"
-    ),
-    (
-        "python -m paddle.distributed.launch --nproc_per_node 2 scripts/train.py "
-        "data=digits trainer=paddle trainer.accelerator=cpu"
-    ): "tests/engines/test_distributed.py, on fewer pictures",
 }
 # Commands with such a word need that engine; docs/engines.md says how to delete one.
 ENGINE_OF = {"paddle": "paddle", "timm": "lightning"}
@@ -137,8 +130,7 @@ def test_a_message_that_the_readme_explains_is_a_real_one(words: list[str], mess
 
 def test_the_version_table_shows_the_pins() -> None:
     pins = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements-cpu.txt").read_text(), re.MULTILINE))
-    shown = {"torch": "torch", "torchvision": "torchvision", "PyTorch Lightning": "pytorch-lightning"}
-    shown |= {"PaddlePaddle": "paddlepaddle", "Hydra": "hydra-core", "NumPy": "numpy"}
+    shown = {"torch": "torch", "PyTorch Lightning": "pytorch-lightning", "PaddlePaddle": "paddlepaddle"}
     for title, package in shown.items():
         assert package not in pins or re.search(
             rf"^\| {title} \| [^|]+ \| {re.escape(pins[package])} \|", README, re.MULTILINE

@@ -1,38 +1,29 @@
-"""Ask a trained model about new pictures: a table of classes, labels or numbers, and a picture grid."""
+"""Ask a trained model about new pictures or a video: a table of classes, labels or numbers, and a picture grid."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlstack.commands.evaluate import on_this_machine
-from mlstack.config import DataConfig
+from mlstack.commands.answering import answerer
+from mlstack.commands.predict_video import predict_video
 from mlstack.config.commands import PredictConfig
 from mlstack.datasets.base import Batch
-from mlstack.datasets.decode import read_images, unreadable
+from mlstack.datasets.decode import PictureRule, unreadable
 from mlstack.datasets.files import find_images
-from mlstack.engines import create_engine
+from mlstack.datasets.video import Video, video_among
 from mlstack.errors import DataError, OutputError
-from mlstack.reports.label_pictures import draw_file_labels
+from mlstack.reports.file_grids import FILE_GRIDS
 from mlstack.reports.picture_grid import SHOWN
-from mlstack.reports.pictures import draw_file_predictions
 from mlstack.reports.prediction_table import as_csv, as_json, prediction_rows, printed
-from mlstack.reports.value_pictures import draw_file_values
-from mlstack.runs import find_run, write_text
+from mlstack.runs import write_text
 from mlstack.utils.console import say
 
 NAMED = 5  # unreadable pictures that a message lists
 PRINTED = 10  # predictions that the terminal shows
-GRIDS = {
-    "classification": draw_file_predictions,
-    "multilabel": draw_file_labels,
-    "regression": draw_file_values,
-}
 
 
 class PictureFiles:
@@ -40,15 +31,13 @@ class PictureFiles:
 
     Args:
         paths: The files.
-        data: The run's settings: image size, channels, resize rule.
+        rule: How each becomes the network's input.
         batch_size: Pictures a step.
     """
 
-    def __init__(self, paths: Sequence[Path], data: DataConfig, *, batch_size: int) -> None:
-        assert data.image_size and data.decoded_size and data.channels, "a run's settings are complete"
+    def __init__(self, paths: Sequence[Path], rule: PictureRule, *, batch_size: int) -> None:
         self.paths = paths
-        self.size, self.side, self.channels = data.image_size, data.decoded_size, data.channels
-        self.resize = data.resize
+        self.rule = rule
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -57,44 +46,39 @@ class PictureFiles:
     def batch(self, epoch: int, step: int) -> Batch:
         """See `BatchSource.batch`; labels are -1, of whatever task: nobody knows them."""
         indices = np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.paths)))
-        images = self.read(self.paths[indices[0] : indices[-1] + 1])
+        images = self.rule.read(self.paths[indices[0] : indices[-1] + 1])
         return Batch(images, np.full(len(indices), -1), indices)
-
-    def read(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
-        """uint8 [n, height, width, channel]."""
-        return read_images(paths, size=self.size, side=self.side, channels=self.channels, resize=self.resize)
 
 
 def predict(config: PredictConfig) -> None:
-    """Ask about pictures and write a table (CSV or JSON) and a grid of the first of them.
+    """Ask about pictures, or about the frames of a video, and write a table (CSV or JSON) and a grid of the first.
 
     Raises:
         RunError: No such run, or no such checkpoint.
+        BundleError: No such bundle, or a damaged one.
         DataError: No picture there, or some can't be read; nothing is written then.
         OutputError: The table or the grid can't be written.
     """
-    run = find_run(config.run, output_dir=config.output_dir)
     output = Path(config.output)
     grid = Path(config.grid) if config.grid else output.with_suffix(".png")
     for path in (output, grid):
         check_writable(path)
+    if (name := video_among(config.input)) is not None:
+        with Video(name) as video:
+            predict_video(config, answerer(config), video, output=output, grid=grid)
+        return
     paths = find_images(config.input)
-    settings = on_this_machine(run.read_config(), accelerator=config.accelerator)
-    # Files are decoded in threads; processes would pay off for very many only.
-    settings = replace(settings, data=replace(settings.data, num_workers=0))
-    engine = create_engine(settings.trainer.engine)
-    engine.check(settings)
-    source = PictureFiles(paths, settings.data, batch_size=config.batch_size)
+    model = answerer(config)
     try:
-        predictions = engine.predict(settings, source, run=run, checkpoint=config.checkpoint)
+        outputs = model.outputs(PictureFiles(paths, model.rule, batch_size=config.batch_size))
     except DataError as error:
         raise _all_unreadable(paths) or error from error
-    task, names = settings.data.task, settings.data.classes or []
-    rows = prediction_rows(task, paths, predictions.outputs, names, k=config.top_k)
-    write_text(output, as_json(rows) if output.suffix == ".json" else as_csv(task, rows))
+    rows = prediction_rows(model.task, paths, outputs, model.names, k=config.top_k)
+    write_text(output, as_json(rows) if output.suffix.lower() == ".json" else as_csv(model.task, rows))
     shown = paths[:SHOWN]
-    GRIDS[task](source.read(shown), predictions.outputs[:SHOWN], [path.name for path in shown], names, grid)
-    say(printed(task, rows[:PRINTED]))
+    names = [path.name for path in shown]
+    FILE_GRIDS[model.task](model.rule.read(shown), outputs[:SHOWN], names, model.names, grid)
+    say(printed(model.task, rows[:PRINTED]))
     more = f" (the first {PRINTED} of {len(rows):,} shown)" if len(rows) > PRINTED else ""
     say(f"\nwritten: {output}{more}\nwritten: {grid}")
 

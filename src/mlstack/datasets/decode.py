@@ -15,6 +15,7 @@ import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,26 @@ CROP_RATIO = 8 / 7  # 256 to 224, the ratio of the ImageNet literature
 EXIF_ORIENTATION = 0x0112
 HEADER_BYTES = 65536  # an EXIF block lies before this
 
+Size = int | tuple[int, int]  # of a square, or height and width; in pixels
+
+
+@dataclass(frozen=True)
+class PictureRule:
+    """How a picture becomes a network's input; arguments as for `read_images`."""
+
+    size: Size
+    side: int
+    channels: int
+    resize: str
+
+    def read(self, paths: Sequence[str | Path]) -> NDArray[np.uint8]:
+        """Files as `read_images` returns them."""
+        return read_images(paths, size=self.size, side=self.side, channels=self.channels, resize=self.resize)
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One picture in memory, uint8 [h, w, 3], as `prepare_pixels` returns it."""
+        return prepare_pixels(pixels, size=self.size, side=self.side, channels=self.channels, resize=self.resize)
+
 
 def decoded_side(image_size: int, resize: str) -> int:
     """Height and width of a decoded picture for a network's input of `image_size` pixels."""
@@ -37,31 +58,32 @@ def decoded_side(image_size: int, resize: str) -> int:
 
 
 def decode_file(
-    path: str | Path, *, side: int, channels: int, resize: str, window: Window | None = None
+    path: str | Path, *, side: Size, channels: int, resize: str, window: Window | None = None
 ) -> NDArray[np.uint8]:
     """Decode one image file.
 
     Args:
         path: The file.
-        side: Height and width of the result, in pixels.
+        side: Height and width of the result, in pixels; a square with `crop`.
         channels: 1 or 3.
         resize: The rule.
         window: Compute these rows and columns of the result only: less work for the same bytes.
 
     Returns:
-        uint8 [side, side, channel], or the window of it.
+        uint8 [height, width, channel], or the window of it.
 
     Raises:
         DataError: The file is missing, not an image, broken, or a decompression bomb; it names the file.
     """
     try:
-        picture = _pixels(Path(path).read_bytes(), side=side, channels=channels, resize=resize)
-        return _square(picture, side=side, channels=channels, resize=resize, window=window)
+        height, width = _height_and_width(side)
+        picture = _pixels(Path(path).read_bytes(), height=height, width=width, channels=channels, resize=resize)
+        return _fit(picture, height=height, width=width, channels=channels, resize=resize, window=window)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} can't be read: {_reason(error)}") from error
 
 
-def read_images(paths: Sequence[str | Path], *, size: int, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
+def read_images(paths: Sequence[str | Path], *, size: Size, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
     """The pictures that evaluation shows to the network: decoded in threads, then cropped to the centre.
 
     Args:
@@ -72,21 +94,58 @@ def read_images(paths: Sequence[str | Path], *, size: int, side: int, channels: 
         resize: The rule.
 
     Returns:
-        uint8 [n, size, size, channel]
+        uint8 [n, height, width, channel]
 
     Raises:
         DataError: It names the first file that can't be read; `unreadable` finds all of them.
     """
-    start = (side - size) // 2
-    pictures = np.empty((len(paths), size, size, channels), np.uint8)
+    height, width = _height_and_width(size)
+    decoded = _decoded(size, side, resize)
+    pictures = np.empty((len(paths), height, width, channels), np.uint8)
 
     def read(row: int) -> None:
-        picture = decode_file(paths[row], side=side, channels=channels, resize=resize)
-        pictures[row] = picture[start : start + size, start : start + size]
+        picture = decode_file(paths[row], side=decoded, channels=channels, resize=resize)
+        pictures[row] = _middle(picture, height, width)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(read, range(len(paths))))
     return pictures
+
+
+def prepare_pixels(
+    pixels: NDArray[np.uint8], *, size: Size, side: int, channels: int, resize: str
+) -> NDArray[np.uint8]:
+    """A picture that is in memory already, by the very rule that files go by.
+
+    Args:
+        pixels: uint8 [h, w, 3], RGB.
+        size: As for `read_images`, and so are the others.
+        side: See there.
+        channels: 1 or 3.
+        resize: The rule.
+
+    Returns:
+        uint8 [height, width, channel]: the bytes that `read_images` would return for a lossless file of these pixels.
+    """
+    rows, columns = _height_and_width(_decoded(size, side, resize))
+    picture = _as_array(Image.fromarray(pixels), channels)
+    picture = _fit(picture, height=rows, width=columns, channels=channels, resize=resize, window=None)
+    return _middle(picture, *_height_and_width(size))
+
+
+def _height_and_width(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _decoded(size: Size, side: int, resize: str) -> Size:
+    """What to decode to: the square whose middle is cut out, or at once an input that is no square."""
+    height, width = _height_and_width(size)
+    return side if height == width or resize == "crop" else (height, width)
+
+
+def _middle(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return picture[top : top + height, left : left + width]
 
 
 def unreadable(paths: Sequence[str | Path]) -> dict[str, str]:
@@ -104,10 +163,10 @@ def unreadable(paths: Sequence[str | Path]) -> dict[str, str]:
     return {str(path): reason for path, reason in zip(paths, reasons, strict=True) if reason}
 
 
-def _pixels(data: bytes, *, side: int, channels: int, resize: str) -> NDArray[np.uint8]:
+def _pixels(data: bytes, *, height: int, width: int, channels: int, resize: str) -> NDArray[np.uint8]:
     """Decode to uint8 [height, width, 1 or 4], upright; the fourth channel is without meaning."""
     if data[:2] == b"\xff\xd8":
-        picture = _jpeg(data, side=side, channels=channels, resize=resize)
+        picture = _jpeg(data, rows=height, columns=width, channels=channels, resize=resize)
         if picture is not None:
             return picture
     with Image.open(io.BytesIO(data)) as image:
@@ -116,15 +175,16 @@ def _pixels(data: bytes, *, side: int, channels: int, resize: str) -> NDArray[np
         return _turn(_as_array(_eight_bits(image), channels), orientation)
 
 
-def _jpeg(data: bytes, *, side: int, channels: int, resize: str) -> NDArray[np.uint8] | None:
+def _jpeg(data: bytes, *, rows: int, columns: int, channels: int, resize: str) -> NDArray[np.uint8] | None:
     """Decode a JPEG, scaled down where that is enough; None = leave it to Pillow (CMYK, or slightly damaged)."""
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         _refuse_bomb(width, height)
         if space in ("CMYK", "YCCK"):
             return None
-        shorter = max(height, width) if resize == "pad" else min(height, width)
-        scale = next((scale for scale in (8, 4, 2) if shorter >= side * scale), 1)  # the scales with vector code
+        reductions = (height / rows, width / columns)
+        reduction = max(reductions) if resize == "pad" else min(reductions)
+        scale = next((scale for scale in (8, 4, 2) if reduction >= scale), 1)  # the scales with vector code
         picture: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data,
             "GRAY" if channels == 1 else "RGBX",
@@ -174,26 +234,28 @@ def _as_array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB").convert("RGBX"))
 
 
-def _square(
-    picture: NDArray[np.uint8], *, side: int, channels: int, resize: str, window: Window | None
+def _fit(
+    picture: NDArray[np.uint8], *, height: int, width: int, channels: int, resize: str, window: Window | None
 ) -> NDArray[np.uint8]:
-    """uint8 [height, width, 1 or 4] → uint8 [side, side, channel] by one of the three rules."""
-    height, width = picture.shape[:2]
-    rows = columns = side
-    box: Box = (0.0, 0.0, width, height)
+    """uint8 [h, w, 1 or 4] → uint8 [height, width, channel] by one of the three rules; `crop` makes squares."""
+    high, wide = picture.shape[:2]
+    rows, columns = height, width
+    box: Box = (0.0, 0.0, wide, high)
     if resize == "crop":
-        edge = min(height, width)
-        box = ((width - edge) / 2, (height - edge) / 2, edge, edge)
+        edge = min(high, wide)
+        box = ((wide - edge) / 2, (high - edge) / 2, edge, edge)
+    elif resize == "pad" and high * width >= wide * height:
+        columns = max(1, round(wide * height / high))
     elif resize == "pad":
-        rows, columns = (max(1, round(length * side / max(height, width))) for length in (height, width))
+        rows = max(1, round(high * width / wide))
     picture, box = shrink(picture, box, height=rows, width=columns)
-    if rows == columns == side:
+    if (rows, columns) == (height, width):
         return bilinear(picture, box, height=rows, width=columns, channels=channels, window=window)
     resampled = bilinear(picture, box, height=rows, width=columns, channels=channels)
-    square = np.zeros((side, side, channels), np.uint8)
-    top, left = (side - rows) // 2, (side - columns) // 2
-    square[top : top + rows, left : left + columns] = resampled
-    return square if window is None else square[window]
+    padded = np.zeros((height, width, channels), np.uint8)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    padded[top : top + rows, left : left + columns] = resampled
+    return padded if window is None else padded[window]
 
 
 def _refuse_bomb(width: int, height: int) -> None:

@@ -43,7 +43,38 @@ def draw_calibration(bins: CalibrationBins, output: Path, *, title: str = "Calib
     return save_png(figure, output)
 
 
-def _draw_reliability(axes: Axes, bins: CalibrationBins) -> None:
+def draw_calibration_change(
+    before: CalibrationBins, after: CalibrationBins, output: Path, *, title: str = "Calibration", note: str = ""
+) -> Path:
+    """Draw the same pictures' decisions twice, before and after a temperature was fitted.
+
+    Args:
+        before: Decisions sorted by the confidence that the network had.
+        after: By the confidence that it has since.
+        output: The PNG to write.
+        title: What the figure is of.
+        note: What a reader has to know about the pictures.
+
+    Returns:
+        `output`.
+
+    Raises:
+        OutputError: The PNG can't be written.
+    """
+    figure = style.new_figure(8.4, 4.6)
+    for axes, name, bins in zip(figure.subplots(1, 2, sharey=True), ("before", "after"), (before, after), strict=True):
+        _draw_reliability(axes, bins, legend=bins is before)
+        style.dress(axes, x=f"confidence {name}: expected calibration error {bins.error:.2%}", grid="y")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        axes.set_xlim(0, 1)
+    figure.axes[0].set_ylabel("share of them that is right", fontsize=style.LABEL_SIZE, color=style.INK)
+    style.set_title(figure, title, note)
+    style.in_families(figure, ("DejaVu Sans",))
+    return save_png(figure, output)
+
+
+def _draw_reliability(axes: Axes, bins: CalibrationBins, *, legend: bool = True) -> None:
     """A bar a bin that has pictures; hatched is what lies between how sure the network was and how often right."""
     width = 1 / len(bins.pictures)
     filled = np.flatnonzero(bins.pictures)
@@ -54,7 +85,8 @@ def _draw_reliability(axes: Axes, bins: CalibrationBins) -> None:
              hatch="////", linewidth=0.8, label="gap to confidence")  # fmt: skip
     axes.plot([0, 1], [0, 1], color=style.INK, linewidth=1, linestyle=(0, (4, 3)), label="well calibrated")
     axes.set_ylim(0, 1)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=style.TICK_SIZE)
+    if legend:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=style.TICK_SIZE)
 
 
 def _describe(bins: CalibrationBins) -> str:

@@ -14,6 +14,7 @@ from mlstack.reports.tables import Cell, table
 from mlstack.reports.text_width import shorten
 
 SPEED = ("cpu_seconds", "images_per_second")
+SIZE = "parameters"
 # What changes neither the network nor how it learns.
 WITHOUT_EFFECT = ("output_dir", "resume", "tracker", "trainer.progress_bar")
 # What follows from data.name, and would only say once more that the data differ.
@@ -31,7 +32,8 @@ class ComparedRun:
         path: Its folder.
         settings: All settings, by dotted name.
         metrics: For each split that was measured (`val`, `test`), its metrics; None where one is not defined.
-        speed: `cpu_seconds` and `images_per_second`, of training; None where the run has not noted it.
+        speed: `cpu_seconds` and `images_per_second`, of training; None where the run has not noted it. And `parameters`
+            where it has.
     """
 
     path: Path
@@ -115,10 +117,11 @@ def common_split(runs: Sequence[ComparedRun]) -> str:
 
 
 def main_numbers(runs: Sequence[ComparedRun]) -> list[str]:
-    """What a printed table shows: the loss, the task's main metric, the monitored one, and the speed."""
+    """What a printed table shows: the loss, the task's main metric, the monitored one, sizes that differ, the speed."""
     names = [name for run in runs for name in METRICS[run.settings["data.task"]][:2]]
     names += [str(run.settings["trainer.monitor"]).removeprefix("val_") for run in runs]
-    return [*dict.fromkeys(names), *SPEED]
+    sizes = [SIZE] if len({run.speed.get(SIZE) for run in runs}) > 1 else []
+    return [*dict.fromkeys(names), *sizes, *SPEED]
 
 
 def runs_table(runs: Sequence[ComparedRun]) -> str:
@@ -176,7 +179,7 @@ def _headings(names: Sequence[str]) -> list[str]:
 
 
 def _titles(numbers: Sequence[str], split: str) -> list[str]:
-    names = {"cpu_seconds": "CPU seconds", "images_per_second": "images/s"}
+    names = {"cpu_seconds": "CPU seconds", "images_per_second": "images/s", SIZE: SIZE}
     return [names.get(name, f"{split} {name.replace('_', ' ')}") for name in numbers]
 
 

@@ -85,4 +85,4 @@ def _text(cell: Cell) -> str:
 
 
 def _is_number(cell: Cell) -> bool:
-    return not isinstance(cell, str) or cell.removesuffix("%").replace(".", "", 1).isdecimal()
+    return not isinstance(cell, str) or cell == "" or cell.removesuffix("%").replace(".", "", 1).isdecimal()

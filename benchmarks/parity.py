@@ -40,9 +40,9 @@ from mlstack.runs import RunFolder
 HERE = Path(__file__).resolve().parent
 # The stem for large pictures, which a ResNet would not take at this size, makes 16 times as many batches affordable.
 MODELS = {
-    "resnet18": ("model.stem=imagenet",),
-    "resnet34": ("model.stem=imagenet",),
-    "resnet50": ("model.stem=imagenet",),
+    "resnet18": ("model.stem=standard",),
+    "resnet34": ("model.stem=standard",),
+    "resnet50": ("model.stem=standard",),
     "efficientnet": (),
     "mobilenet_v3": (),
     "small_cnn": (),

@@ -29,8 +29,13 @@ ELSEWHERE = {
 }
 # Commands with such a word need that engine; docs/engines.md says how to delete one.
 ENGINE_OF = {"paddle": "paddle", "timm": "lightning"}
-# One batch of each split.
-SHORT = ["trainer.fast_dev_run=true", "trainer.progress_bar=false"]
+# What makes a command short: of a training, one batch of each split.
+SHORT = {
+    "train.py": ["trainer.fast_dev_run=true", "trainer.progress_bar=false"],
+    "benchmark.py": ["seconds=0.02"],
+    "export.py": ["quantize.max_drop=100"],  # the run in `here` has hardly been trained
+    "optimize_for_edge.py": ["quantize.max_drop=100"],
+}
 # What a machine without a network, or without a GPU, cannot do ends in one message and this status.
 REFUSED = 2
 
@@ -92,10 +97,10 @@ def test_a_command_of_the_readme_does_what_it_says(
 ) -> None:
     program, *words = shlex.split(command)
     assert program == "python"
-    trains = Path(words[0]).name == "train.py" and not {"--help", "--cfg", "resume=latest"} & set(words)
+    shortens = not {"--help", "--cfg", "resume=latest"} & set(words)
     # The jobs of -m are processes of their own; here they share this one, which has imported torch already.
     monkeypatch.setattr(sweep, "_run_job", lambda job, *_: run_script(job[1:]).status)
-    answer = run_script([*words, *(SHORT if trains else [])])
+    answer = run_script([*words, *(SHORT.get(Path(words[0]).name, []) if shortens else [])])
     if is_refused(command):
         assert answer.status == REFUSED
         assert answer.err.startswith("error: ")

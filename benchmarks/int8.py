@@ -57,7 +57,7 @@ def in_turns(bundle: Bundle, run: Path, batch: int) -> dict[str, Latency]:
     images = read_reference(bundle.path / REFERENCE, bundle.metadata).golden_images[:batch]
     settings = RunFolder(run).read_config()
     network = build_classifier(settings.model, settings.data).eval()  # untrained: as fast as a trained one
-    pixels = torch.from_numpy(images)
+    pixels = torch.from_numpy(images.copy())
 
     def pytorch() -> None:
         with torch.inference_mode():

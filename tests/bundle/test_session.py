@@ -9,6 +9,7 @@ import pytest
 from tiny_bundles import make_model
 from whole_bundle import pictures
 
+from mlstack.bundle import session
 from mlstack.bundle.session import Session
 from mlstack.errors import BundleError, MissingPackageError
 
@@ -96,3 +97,18 @@ def test_a_runtime_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingPackageError, match=r"running model\.onnx needs the package onnxruntime"):
         Session(path)
+
+
+@pytest.mark.parametrize(("flags", "is_set"), [({"avx2"}, True), ({"avx2", "avx512_vnni"}, False), ({"asimd"}, False)])
+def test_products_of_int8_are_made_exact_where_the_processor_would_saturate_them_and_nowhere_else(
+    flags: set[str], is_set: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "cpu_flags", lambda: frozenset(flags))
+    model = tmp_path / "model.onnx"
+    make_model(model)
+    options = Session(model)._session.get_session_options()
+    try:
+        found = options.get_session_config_entry("session.x64quantprecision")
+    except RuntimeError:  # nobody has set it
+        found = ""
+    assert (found == "1") == is_set

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlstack.errors import BundleError, MissingPackageError
+from mlstack.utils.hardware import cpu_flags
 
 ONNXRUNTIME_PIN = "onnxruntime==1.31.1"
 INPUT = "images"
 FEATURES = "features"
 OUTPUTS = ("probabilities", "values")
+EXACT_INT8 = frozenset({"avx512_vnni", "avx_vnni", "asimd"})  # flags of processors that sum up in 32 bits
 ERRORS_ONLY = 3  # ONNX Runtime's log levels: 0 verbose to 4 fatal
 
 
@@ -125,9 +127,10 @@ def _load(path: Path, *, threads: int, optimize: bool, providers: Sequence[str])
     options.log_severity_level = ERRORS_ONLY
     for kind in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{kind}.allow_spinning", "0")
-    # Without VNNI, x86 saturates sums of uint8 × int8 at 16 bits; ONNX Runtime then avoids it, there and only there:
-    # https://github.com/microsoft/onnxruntime/pull/12088
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not cpu_flags() & EXACT_INT8:
+        # Otherwise x86 saturates sums of uint8 × int8 at 16 bits (https://github.com/microsoft/onnxruntime/pull/12088).
+        # Not everywhere: with VNNI, ONNX Runtime 1.31 would take uint8 weights too, which doubles the latency.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     there = [name for name in providers if name in onnxruntime.get_available_providers()]

@@ -69,7 +69,7 @@ def test_what_a_desktop_leaves_behind_does_no_harm(bundle: Path) -> None:
     (bundle / "figures" / ".DS_Store").write_bytes(b"Bud1")
     (bundle / "Thumbs.db").touch()
     (bundle / "empty").mkdir()
-    read_bundle(bundle)
+    assert set(read_bundle(bundle).metadata.files) == set(FILES)
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -94,7 +94,7 @@ def test_a_bundle_that_is_reached_over_a_link_is_read(bundle: Path, tmp_path: Pa
 
 
 def test_a_bundle_was_moved_and_is_read(bundle: Path, tmp_path: Path) -> None:
-    read_bundle(bundle.rename(tmp_path / "elsewhere"))
+    assert read_bundle(bundle.rename(tmp_path / "elsewhere")).model().parent == tmp_path / "elsewhere"
 
 
 def a_pipe(path: Path) -> None:

@@ -24,6 +24,12 @@ Configure = Callable[..., Config]
 LONG = ("test_distributed.py", "test_delete_an_engine.py", "test_stops.py", "test_readme.py")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str) -> None:
+    """Name the test that took its process along at once: a suite that is cut off later never prints its summary."""
+    print(f"\nthe process died while running {crashitem}", file=sys.stderr, flush=True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the long ones come first; `make test` has pytest-xdist keep that order."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))

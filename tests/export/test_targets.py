@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from mlstack.config.export import TARGETS, ExportConfig
 from mlstack.errors import ConfigError, ExportError, HardwareError, MissingPackageError, OutputError
 from mlstack.export.targets import base, check, convert, tensorrt
 from mlstack.export.targets.convert import TARGETS as WRITTEN
+from mlstack.export.targets.openvino import shared_core
 
 Convert = Callable[..., list[str]]
 
@@ -46,17 +49,25 @@ def test_every_target_of_the_schema_can_be_written() -> None:
 
 
 def test_openvinos_files_answer_as_the_bundles_do(bundle: Bundle, to_openvino: Convert) -> None:
-    import openvino
-
     lines = to_openvino()
     folder = bundle.path.parent / "targets" / "openvino"
     assert lines[-1] == f"written: {folder}"
     images = pictures(5, seed=9)
     for precision, name in (("fp32", "model.xml"), ("int8", "model.int8.xml")):
-        compiled = openvino.Core().compile_model(folder / name, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = shared_core().compile_model(folder / name, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         answers, expected = compiled(images), Session(bundle.model(precision)).run(images)
         np.testing.assert_allclose(answers["probabilities"], expected.output, atol=1e-5)
         np.testing.assert_allclose(answers["features"], expected.features, rtol=1e-3, atol=1e-5)
+
+
+def test_signals_can_be_handled_after_several_conversions(to_openvino: Convert) -> None:
+    for _ in range(2):
+        to_openvino()
+        gc.collect()
+    stack = (ctypes.c_size_t * 3)()  # address, flags, size: of the memory in which this thread handles signals
+    assert ctypes.CDLL(None).sigaltstack(None, stack) == 0
+    areas = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()]
+    assert any(int(start, 16) <= stack[0] < int(end, 16) for start, end in areas) or not stack[0]
 
 
 def test_the_facts_hold_the_sha256_of_each_file_and_what_was_not_checked(bundle: Bundle, to_openvino: Convert) -> None:

@@ -5,6 +5,7 @@ pip install --no-deps openvino==2026.4.1
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,15 @@ def convert(request: Request) -> Converted:
             except Exception as error:  # its exceptions have no base but this one
                 raise ExportError(f"OpenVINO can't convert {one.file}: {str(error).splitlines()[0]}") from error
             openvino.save_model(converted, str(request.folder / name), compress_to_fp16=False)
-            models += _run(openvino, request, name, one.precision)
+            models += _run(request, name, one.precision)
     unchecked = ("graphics and neural processors: only the CPU was asked",)
     return Converted(models=tuple(models), versions={"openvino": openvino.__version__}, unchecked=unchecked)
 
 
-def _run(openvino: Any, request: Request, name: str, precision: str) -> list[Model]:
+def _run(request: Request, name: str, precision: str) -> list[Model]:
     """What a written file answers in 32 bits, and in the precision that OpenVINO chooses itself."""
-    core, path, output = openvino.Core(), str(request.folder / name), request.bundle.metadata.output
+    path, output = str(request.folder / name), request.bundle.metadata.output
+    core = shared_core()
     exact = _runtime(core.compile_model(path, "CPU", EXACT), output)
     free = core.compile_model(path, "CPU", ONE_THREAD)
     chosen = free.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -54,6 +56,16 @@ def _run(openvino: Any, request: Request, name: str, precision: str) -> list[Mod
         how = f"{chosen}, its own choice"
         models.append(ran(_runtime(free, output), request, file=name, like=precision, how=how, binding=False))
     return models
+
+
+@cache
+def shared_core() -> Any:
+    """OpenVINO's core: one for the whole process, kept to its end.
+
+    Each core (2026.4.1) gives the thread a signal stack of its own and puts the one before back when it goes. Of two
+    that overlap, the first to go frees a stack that the second puts back: the next signal would end the process.
+    """
+    return _openvino().Core()
 
 
 def _runtime(compiled: Any, output: str) -> Runtime:

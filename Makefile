@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 # Stamps: made when an installation ended well, outdated when one of the files behind it is newer.
 TRAIN := $(VENV)/.installed-$(DEVICE)
 DEV := $(VENV)/.installed-$(DEVICE)-dev
-PINS := constraints.txt requirements-cpu.txt requirements-gpu.txt $(wildcard requirements-nodeps.txt) pyproject.toml
+PINS := constraints.txt requirements-serve.txt requirements-cpu.txt requirements-gpu.txt $(wildcard requirements-nodeps.txt) pyproject.toml
 ACCURACY := $(addprefix benchmarks/,time_to_accuracy.py imbalance.py same_accuracy.py parity.py int8.py compression.py distillation.py)
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 

@@ -24,8 +24,10 @@ FLOORS = {
     "metrics": 2,
     "datasets": 2,
     "bundle": 2,
+    "monitoring": 3,
     "models": 3,
     "trackers": 3,
+    "serving": 4,
     "engines": 4,
     "reports": 5,
     "export": 6,
@@ -85,6 +87,20 @@ def test_a_room_imports_only_from_floors_below_its_own(path: Path) -> None:
 def test_only_models_engines_and_commands_know_a_framework(path: Path) -> None:
     if room_of(path) not in KNOW_A_FRAMEWORK:
         assert {module.split(".")[0] for module in imported(path)} & FRAMEWORKS == set()
+
+
+WING = {"errors", "config", "utils", "bundle", "monitoring", "serving"}
+PICTURES = {f"{PACKAGE}.datasets.decode", f"{PACKAGE}.datasets.resample"}  # the resize rule, shared with training
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if room_of(path) in ("monitoring", "serving")],
+    ids=lambda path: str(path.relative_to(SOURCE)),
+)
+def test_the_serving_wing_stands_on_bundles_alone(path: Path) -> None:
+    own = {module for module in imported(path) if module.startswith(f"{PACKAGE}.")}
+    assert {module.split(".")[1] for module in own - PICTURES} <= WING
 
 
 def test_the_light_rooms_can_be_imported_without_a_framework() -> None:

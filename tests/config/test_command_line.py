@@ -79,7 +79,7 @@ def test_no_mistake_costs_a_framework_or_writes_a_file(tmp_path: Path) -> None:
 
 
 SCRIPTS = ["train", "eval", "predict", "convert", "download", "check_env", "validate"]
-ABOUT_BUNDLES = ["export", "verify_bundle", "benchmark", "optimize_for_edge"]
+ABOUT_BUNDLES = ["export", "verify_bundle", "benchmark", "optimize_for_edge", "make_api_key"]
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, *ABOUT_BUNDLES])

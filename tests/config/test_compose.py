@@ -27,6 +27,7 @@ NEEDED = {
     "torchvision": ["model.name=convnext_tiny"],
     "timm": ["model.name=timm/vit_tiny_patch16_224"],
     "image_table": ["data.table=prices.csv"],
+    "journal": ["data.path=journal"],
 }
 MOST_LINES = {"model": 9, "data": 14, "trainer": 14, "trainer/fast": 9}
 # configs/device/ is no group: optimize_for_edge.py reads its files by itself (tests/export/test_device.py).

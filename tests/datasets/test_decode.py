@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mlstack.datasets.decode import decode_file, decoded_side, read_images, unreadable
+from mlstack.datasets.decode import Accepted, PictureRule, decode_file, decoded_side, read_images, unreadable
 from mlstack.errors import DataError
 
 
@@ -159,3 +159,29 @@ def test_decoding_reads_bytes_only_once_from_a_path_of_any_alphabet(tmp_path: Pa
     path = tmp_path / "照片 (1)=~.png"
     path.write_bytes(buffer.getvalue())
     assert (decode_file(path, side=8, channels=3, resize="stretch") == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("resize", "size"), [("crop", 56), ("pad", (56, 56)), ("stretch", (40, 60))])
+def test_a_picture_in_memory_has_the_bytes_of_its_file(
+    tmp_path: Path, make: Any, resize: str, size: Any, channels: int
+) -> None:
+    side = 64 if resize == "crop" else 56
+    rule = PictureRule(size, side, channels, resize)
+    for name in ("a.jpg", "b.png", "c.webp", "d.gif"):
+        path = make.image(tmp_path / name, size=(300, 200))
+        assert np.array_equal(rule.read_bytes(path.read_bytes()), rule.read([path])[0]), name
+
+
+def test_a_picture_in_memory_is_refused_with_the_reason_alone(tmp_path: Path, make: Any) -> None:
+    rule = PictureRule(8, 8, 3, "stretch")
+    data = make.image(tmp_path / "a.png", size=(30, 20)).read_bytes()
+    for wrong, accepted, reason in (
+        (b"hello", Accepted(), "not an image"),
+        (data, Accepted(formats=("JPEG",)), "not an image"),
+        (data, Accepted(max_pixels=599), "30 × 20 pixels, more than 0 megapixels"),
+    ):
+        with pytest.raises(DataError) as caught:
+            rule.read_bytes(wrong, accepted)
+        assert caught.value.message == reason
+    assert rule.read_bytes(data, Accepted(("PNG",), 600)).shape == (8, 8, 3)

@@ -67,3 +67,14 @@ def unreadable(config: DataConfig) -> Dataset:
 def crashing(config: DataConfig) -> Dataset:
     """A bug shows up in the second epoch."""
     return _failing(config, RuntimeError, after=8)
+
+
+def corrupted(config: DataConfig) -> Dataset:
+    """All the digits; of the training labels, those of the odd digits say the next digit."""
+    whole = _whole()
+    parts = {
+        name: (split.images.read(np.arange(len(split))), split.labels.copy()) for name, split in whole.splits.items()
+    }
+    labels = parts["train"][1]
+    labels[labels % 2 == 1] = (labels[labels % 2 == 1] + 1) % 10
+    return dataset_from_arrays(config, parts, name="corrupted_digits", classes=whole.classes)

@@ -25,6 +25,7 @@ NOTHING_TO_FETCH = {
     "digits": "digits are embedded in scikit-learn: nothing to download",
     "image_folder": "image_folder reads your own images: nothing to download",
     "image_table": "image_table reads your own images: nothing to download",
+    "journal": "journal reads what a server has kept: nothing to download",
 }
 
 

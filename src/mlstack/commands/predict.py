@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlstack.commands.answering import answerer
+from mlstack.commands.answering import Answerer, answerer
+from mlstack.commands.predict_url import ServiceAnswerer
 from mlstack.commands.predict_video import predict_video
 from mlstack.config.commands import PredictConfig
 from mlstack.datasets.base import Batch
@@ -56,6 +57,7 @@ def predict(config: PredictConfig) -> None:
     Raises:
         RunError: No such run, or no such checkpoint.
         BundleError: No such bundle, or a damaged one.
+        ServiceError: A service that can't be asked.
         DataError: No picture there, or some can't be read; nothing is written then.
         OutputError: The table or the grid can't be written.
     """
@@ -65,10 +67,10 @@ def predict(config: PredictConfig) -> None:
         check_writable(path)
     if (name := video_among(config.input)) is not None:
         with Video(name) as video:
-            predict_video(config, answerer(config), video, output=output, grid=grid)
+            predict_video(config, _who_answers(config), video, output=output, grid=grid)
         return
     paths = find_images(config.input)
-    model = answerer(config)
+    model = _who_answers(config)
     try:
         outputs = model.outputs(PictureFiles(paths, model.rule, batch_size=config.batch_size))
     except DataError as error:
@@ -81,6 +83,10 @@ def predict(config: PredictConfig) -> None:
     say(printed(model.task, rows[:PRINTED]))
     more = f" (the first {PRINTED} of {len(rows):,} shown)" if len(rows) > PRINTED else ""
     say(f"\nwritten: {output}{more}\nwritten: {grid}")
+
+
+def _who_answers(config: PredictConfig) -> Answerer:
+    return answerer(config) if config.url is None else ServiceAnswerer(config.url)
 
 
 def check_writable(path: Path) -> None:

@@ -32,6 +32,7 @@ class PredictConfig:
 
     run: str = key("latest", "Run folder; latest = the newest finished run", path=True)
     bundle: str | None = key(None, "Ask a bundle instead of a run: its folder, or latest", path=True)
+    url: str | None = key(None, "Ask a service instead, such as http://127.0.0.1:8000; its key: MLSTACK_API_KEY")
     input: list[str] = key(
         MISSING, "Pictures: a file, a folder, a pattern (*.jpg), or a list; a video; camera:0", path=True
     )

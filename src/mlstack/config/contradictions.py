@@ -22,6 +22,8 @@ from mlstack.config.passthrough import (
 from mlstack.config.predict_limits import check_who_answers
 from mlstack.config.pruning_limits import check_pruning
 from mlstack.config.root import WITH_HISTOGRAMS, Config
+from mlstack.config.serving import ServeConfig
+from mlstack.config.serving_limits import check_serving
 from mlstack.config.suggestions import nearest
 from mlstack.config.trainer import LESS_IS_BETTER, METRICS, TrainerConfig
 from mlstack.errors import ConfigError
@@ -108,11 +110,14 @@ def _data_source(data: DataConfig) -> None:
     if data.name == "image_table" and data.table is None:
         message = "data.name=image_table needs data.table, a CSV of file names and targets"
         raise ConfigError(message, key="data.table", hint="such as data=image_table data.table=photos/prices.csv")
+    if data.name == "journal" and data.path is None:
+        message = "data.name=journal needs data.path, the folder that a server got as serve.journal.folder"
+        raise ConfigError(message, key="data.path", hint="such as data=journal data.path=journal/")
     return None
 
 
 def _data_task(data: DataConfig) -> None:
-    if data.task != "classification" and data.target is None and data.name != "image_table":
+    if data.task != "classification" and data.target is None and data.name not in ("image_table", "journal"):
         message = f"data.task={data.task} does not fit data.name={data.name}, whose pictures have one class each"
         raise ConfigError(
             message, key="data.task", hint="a CSV can hold other targets: data=image_table data.table=FILE"
@@ -219,4 +224,5 @@ CHECKS: dict[type, tuple[Callable[[Any], None], ...]] = {
     ),
     PredictConfig: (_prediction_files, check_who_answers),
     ExportConfig: (check_own_model,),
+    ServeConfig: (check_serving,),
 }

@@ -10,7 +10,7 @@ from mlstack.config.keys import group, key
 RESIZE_RULES = ("crop", "stretch", "pad")
 CACHES = ("none", "disk")
 TASKS = ("classification", "multilabel", "regression")
-DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "image_folder", "image_table")
+DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "image_folder", "image_table", "journal")
 
 
 @dataclass
@@ -34,7 +34,7 @@ class DataConfig:
 
     name: str = key("cifar10", "Data set: " + ", ".join(DATASETS) + "; free text with data.target")
     target: str | None = key(None, "Your own data set, module:callable; gets this group, returns a Dataset")
-    args: dict[str, Any] = key({}, "Further arguments for your own data set")
+    args: dict[str, Any] = key({}, "Further arguments for your own data set; of a journal, model: whose answers")
     task: str = key("classification", "What is learnt: one class, several labels, or numbers", choices=TASKS)
     table: str | None = key(None, "CSV of data.name=image_table: a column of file names, and targets", path=True)
     targets: list[str] | None = key(None, "Columns of the table to learn; null = all but file names and split")

@@ -1,4 +1,4 @@
-"""Who answers a prediction: a run or a bundle, not both."""
+"""Who answers a prediction: a run, a bundle or a service, and only one of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from mlstack.errors import ConfigError
 
 
 def check_who_answers(predict: PredictConfig) -> None:
-    """Refuse `bundle=` beside a setting that only a run has.
+    """Refuse `bundle=` beside a setting that only a run has, and `url=` beside either.
 
     Raises:
         ConfigError: Naming both keys.
     """
+    if predict.url is not None:
+        _check_service(predict, predict.url)
+        return
     if predict.bundle is None:
         return
     if predict.run != "latest":
@@ -23,3 +26,14 @@ def check_who_answers(predict: PredictConfig) -> None:
         )
         hint = f"export those: python scripts/export.py run=RUN checkpoint={predict.checkpoint}"
         raise ConfigError(message, key="checkpoint", hint=hint)
+
+
+def _check_service(predict: PredictConfig, url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"url={url} is no address", key="url", hint="such as url=http://127.0.0.1:8000")
+    theirs = {"bundle": None, "run": "latest", "checkpoint": "best", "accelerator": "auto"}
+    for name, default in theirs.items():
+        value = getattr(predict, name)
+        if value != default:
+            message = f"{name}={value} and url={url} contradict each other: the service chooses its model itself"
+            raise ConfigError(message, key="url", hint=f"drop {name}= or url=")

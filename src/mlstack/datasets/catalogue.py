@@ -20,6 +20,7 @@ READERS = {
     "imagenet": "mlstack.datasets.imagenet:load",
     "image_folder": "mlstack.datasets.image_folder:load",
     "image_table": "mlstack.datasets.image_table:load",
+    "journal": "mlstack.datasets.journal:load",
 }
 DATASETS = tuple(READERS)
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -30,8 +32,21 @@ MAX_PIXELS = 178_956_970  # where Pillow too calls a picture a decompression bom
 CROP_RATIO = 8 / 7  # 256 to 224, the ratio of the ImageNet literature
 EXIF_ORIENTATION = 0x0112
 HEADER_BYTES = 65536  # an EXIF block lies before this
+Bomb = Image.DecompressionBombError
+# What Pillow raises for broken files; from TypeError on, out of damaged chunks and tables.
+UNREADABLE = (OSError, ValueError, SyntaxError, Bomb, TypeError, LookupError, EOFError, struct.error)
 
 Size = int | tuple[int, int]  # of a square, or height and width; in pixels
+
+
+class Accepted(NamedTuple):
+    """Which pictures are decoded at all: Pillow's names of formats (None = all), and the most pixels."""
+
+    formats: tuple[str, ...] | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+ANY = Accepted()
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,15 @@ class PictureRule:
     def read(self, paths: Sequence[str | Path]) -> NDArray[np.uint8]:
         """Files as `read_images` returns them."""
         return read_images(paths, size=self.size, side=self.side, channels=self.channels, resize=self.resize)
+
+    def read_bytes(self, data: bytes, accepted: Accepted = ANY) -> NDArray[np.uint8]:
+        """What `read` returns for a file of these bytes, uint8 [height, width, channel]; a DataError says why not."""
+        side = _height_and_width(_decoded(self.size, self.side, self.resize))
+        window = _centre(side, _height_and_width(self.size))
+        try:
+            return _decode(data, side, self.channels, self.resize, accepted, window)
+        except UNREADABLE as error:
+            raise DataError(_reason(error)) from error
 
     def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One picture in memory, uint8 [h, w, 3], as `prepare_pixels` returns it."""
@@ -76,10 +100,8 @@ def decode_file(
         DataError: The file is missing, not an image, broken, or a decompression bomb; it names the file.
     """
     try:
-        height, width = _height_and_width(side)
-        picture = _pixels(Path(path).read_bytes(), height=height, width=width, channels=channels, resize=resize)
-        return _fit(picture, height=height, width=width, channels=channels, resize=resize, window=window)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return _decode(Path(path).read_bytes(), _height_and_width(side), channels, resize, ANY, window)
+    except UNREADABLE as error:
         raise DataError(f"{path} can't be read: {_reason(error)}") from error
 
 
@@ -101,11 +123,11 @@ def read_images(paths: Sequence[str | Path], *, size: Size, side: int, channels:
     """
     height, width = _height_and_width(size)
     decoded = _decoded(size, side, resize)
+    window = _centre(_height_and_width(decoded), (height, width))
     pictures = np.empty((len(paths), height, width, channels), np.uint8)
 
     def read(row: int) -> None:
-        picture = decode_file(paths[row], side=decoded, channels=channels, resize=resize)
-        pictures[row] = _middle(picture, height, width)
+        pictures[row] = decode_file(paths[row], side=decoded, channels=channels, resize=resize, window=window)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(read, range(len(paths))))
@@ -129,8 +151,8 @@ def prepare_pixels(
     """
     rows, columns = _height_and_width(_decoded(size, side, resize))
     picture = _as_array(Image.fromarray(pixels), channels)
-    picture = _fit(picture, height=rows, width=columns, channels=channels, resize=resize, window=None)
-    return _middle(picture, *_height_and_width(size))
+    window = _centre((rows, columns), _height_and_width(size))
+    return _fit(picture, height=rows, width=columns, channels=channels, resize=resize, window=window)
 
 
 def _height_and_width(size: Size) -> tuple[int, int]:
@@ -143,9 +165,9 @@ def _decoded(size: Size, side: int, resize: str) -> Size:
     return side if height == width or resize == "crop" else (height, width)
 
 
-def _middle(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return picture[top : top + height, left : left + width]
+def _centre(outer: Sequence[int], inner: Sequence[int]) -> Window:
+    top, left = (outer[0] - inner[0]) // 2, (outer[1] - inner[1]) // 2
+    return slice(top, top + inner[0]), slice(left, left + inner[1])
 
 
 def unreadable(paths: Sequence[str | Path]) -> dict[str, str]:
@@ -163,26 +185,32 @@ def unreadable(paths: Sequence[str | Path]) -> dict[str, str]:
     return {str(path): reason for path, reason in zip(paths, reasons, strict=True) if reason}
 
 
-def _pixels(data: bytes, *, height: int, width: int, channels: int, resize: str) -> NDArray[np.uint8]:
+def _decode(
+    data: bytes, side: tuple[int, int], channels: int, resize: str, accepted: Accepted, window: Window | None = None
+) -> NDArray[np.uint8]:
+    """An encoded picture to uint8 [height, width, channel]; `side` = height and width. Raises one of `UNREADABLE`."""
+    height, width = side
+    jpeg = _jpeg(data, side, channels, resize, accepted.max_pixels) if data[:2] == b"\xff\xd8" else None
+    picture = _by_pillow(data, channels, accepted) if jpeg is None else jpeg
+    return _fit(picture, height=height, width=width, channels=channels, resize=resize, window=window)
+
+
+def _by_pillow(data: bytes, channels: int, accepted: Accepted) -> NDArray[np.uint8]:
     """Decode to uint8 [height, width, 1 or 4], upright; the fourth channel is without meaning."""
-    if data[:2] == b"\xff\xd8":
-        picture = _jpeg(data, rows=height, columns=width, channels=channels, resize=resize)
-        if picture is not None:
-            return picture
-    with Image.open(io.BytesIO(data)) as image:
-        _refuse_bomb(image.width, image.height)
+    with Image.open(io.BytesIO(data), formats=accepted.formats) as image:
+        _refuse_bomb(image.width, image.height, accepted.max_pixels)
         orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
         return _turn(_as_array(_eight_bits(image), channels), orientation)
 
 
-def _jpeg(data: bytes, *, rows: int, columns: int, channels: int, resize: str) -> NDArray[np.uint8] | None:
+def _jpeg(data: bytes, side: tuple[int, int], channels: int, resize: str, max_pixels: int) -> NDArray[np.uint8] | None:
     """Decode a JPEG, scaled down where that is enough; None = leave it to Pillow (CMYK, or slightly damaged)."""
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        _refuse_bomb(width, height)
+        _refuse_bomb(width, height, max_pixels)
         if space in ("CMYK", "YCCK"):
             return None
-        reductions = (height / rows, width / columns)
+        reductions = (height / side[0], width / side[1])
         reduction = max(reductions) if resize == "pad" else min(reductions)
         scale = next((scale for scale in (8, 4, 2) if reduction >= scale), 1)  # the scales with vector code
         picture: NDArray[np.uint8] = simplejpeg.decode_jpeg(
@@ -231,7 +259,7 @@ def _as_array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
         raise ValueError("its pixels are floating-point numbers")
     if channels == 1:
         return np.asarray(image.convert("L"))[:, :, None]
-    return np.asarray(image.convert("RGB").convert("RGBX"))
+    return np.asarray((image if image.mode == "RGB" else image.convert("RGB")).convert("RGBX"))
 
 
 def _fit(
@@ -258,9 +286,9 @@ def _fit(
     return padded if window is None else padded[window]
 
 
-def _refuse_bomb(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise Image.DecompressionBombError(f"{width} × {height} pixels, more than {MAX_PIXELS / 1e6:.0f} megapixels")
+def _refuse_bomb(width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise Bomb(f"{width} × {height} pixels, more than {limit / 1e6:.0f} megapixels")
 
 
 def _reason(error: Exception) -> str:
@@ -269,4 +297,4 @@ def _reason(error: Exception) -> str:
         return "no such file"
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
-    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+    return (getattr(error, "strerror", None) or str(error) or "it is broken").splitlines()[0]

@@ -68,8 +68,10 @@ def shrink(picture: NDArray[np.uint8], box: Box, *, height: int, width: int) -> 
     across, along = max(1, int(box[2] // width)), max(1, int(box[3] // height))
     if across == along == 1:
         return picture, box
-    bands = [Image.fromarray(picture[:, :, c]).reduce((across, along)) for c in range(picture.shape[2])]
-    smaller = np.stack([np.asarray(band) for band in bands], axis=-1)
+    high, wide, channels = picture.shape
+    mode = "L" if channels == 1 else "RGBX"  # not RGBA, whose colours Pillow would weigh by the fourth channel
+    image = Image.frombuffer(mode, (wide, high), np.ascontiguousarray(picture), "raw", mode, 0, 1)  # without a copy
+    smaller = np.asarray(image.reduce((across, along))).reshape(-(-high // along), -(-wide // across), channels)
     return smaller, (box[0] / across, box[1] / along, box[2] / across, box[3] / along)
 
 

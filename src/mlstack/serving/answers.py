@@ -1,0 +1,106 @@
+"""A model's numbers as the JSON that clients get, by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from mlstack.serving.messages import Response
+
+POSITIVE = 0.5  # probability from which a label counts as given
+
+Prediction = dict[str, Any]
+
+
+def predictions(task: str, output: NDArray[np.float32], classes: Sequence[str], top_k: int) -> list[Prediction]:
+    """One prediction for each picture.
+
+    Args:
+        task: Of the bundle.
+        output: float32 [n, answer].
+        classes: Names of its columns.
+        top_k: Most entries listed for a picture; of a regression all are.
+
+    Returns:
+        classification: `{"class", "index", "confidence", "probabilities": {name: probability}}`, most probable first;
+        multilabel: `{"labels", "confidence", "probabilities"}`; regression: `{"values": {name: value}}`.
+    """
+    return BY_TASK[task](output, classes, top_k)
+
+
+def confidence(task: str, output: NDArray[np.float32]) -> float | None:
+    """How sure the model is, averaged over pictures, 0 to 1; None of a regression."""
+    if task == "regression":
+        return None
+    if task == "multilabel":
+        return float(np.maximum(output, 1 - output).mean())
+    return float(output.max(axis=1).mean())
+
+
+def winners(task: str, output: NDArray[np.float32]) -> tuple[int, ...]:
+    """The predicted class of each picture; of other tasks nothing."""
+    return tuple(output.argmax(axis=1).tolist()) if task == "classification" else ()
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC with milliseconds: 2026-11-02T10:00:00.000Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def json_response(value: Any) -> Response:
+    """A response with a value as JSON; NaN and infinity become null."""
+    return Response(body=orjson.dumps(value))
+
+
+def _classification(output: NDArray[np.float32], classes: Sequence[str], top_k: int) -> list[Prediction]:
+    rows = []
+    for row, order in zip(output.tolist(), _best(output, top_k).tolist(), strict=True):
+        first = order[0]
+        rows.append(
+            {
+                "class": classes[first],
+                "index": first,
+                "confidence": row[first],
+                "probabilities": {classes[place]: row[place] for place in order},
+            }
+        )
+    return rows
+
+
+def _multilabel(output: NDArray[np.float32], classes: Sequence[str], top_k: int) -> list[Prediction]:
+    rows = []
+    for row, order in zip(output.tolist(), _best(output, top_k).tolist(), strict=True):
+        rows.append(
+            {
+                "labels": [name for name, value in zip(classes, row, strict=True) if value > POSITIVE],
+                "confidence": sum(max(value, 1 - value) for value in row) / len(row),
+                "probabilities": {classes[place]: row[place] for place in order},
+            }
+        )
+    return rows
+
+
+def _regression(output: NDArray[np.float32], classes: Sequence[str], top_k: int) -> list[Prediction]:
+    return [{"values": dict(zip(classes, row, strict=True))} for row in output.tolist()]
+
+
+def _best(output: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
+    """Columns of the greatest values of each row, greatest first, int [n, ≤ top_k]."""
+    count = min(top_k, output.shape[1])
+    if count < output.shape[1] // 8:  # sorting a thousand classes costs more than finding five of them
+        part = np.argpartition(output, -count, axis=1)[:, -count:]
+        order = np.argsort(-np.take_along_axis(output, part, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(part, order, axis=1)
+    return np.argsort(-output, axis=1, kind="stable")[:, :count]
+
+
+BY_TASK: dict[str, Callable[[NDArray[np.float32], Sequence[str], int], list[Prediction]]] = {
+    "classification": _classification,
+    "multilabel": _multilabel,
+    "regression": _regression,
+}

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_bundles import make_bundle, make_model
+
+from mlstack.bundle.folder import Bundle, seal
+from mlstack.bundle.reference import read_reference, write_reference
+from mlstack.bundle.session import Session, SessionAnswers, runtime
+from mlstack.config.serving import ServeSettings
+from mlstack.datasets.decode import PictureRule
+from mlstack.errors import BundleError, HardwareError
+from mlstack.serving import served_model
+from mlstack.serving.scheduler import Scheduler
+from mlstack.serving.served_model import CPU, CUDA, ServedModel, load_model, providers_for
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    scheduler = Scheduler(1, queue_images=100, queue_bytes=10**7)
+    yield scheduler
+    scheduler.close()
+
+
+def loaded(bundle: Bundle, scheduler: Scheduler, **settings: Any) -> ServedModel:
+    return load_model(bundle.path, label="tiny", settings=ServeSettings(device="cpu", **settings), scheduler=scheduler)
+
+
+def damaged(bundle: Bundle, **changes: Any) -> Bundle:
+    """The bundle with other arrays in reference.npz, sealed again: its checksums are right."""
+    path = bundle.path / "reference.npz"
+    write_reference(path, replace(read_reference(path, bundle.metadata), **changes))
+    return replace(bundle, metadata=seal(bundle.path, bundle.metadata))
+
+
+def test_a_loaded_model_answers_as_its_file_does(tmp_path: Path, scheduler: Scheduler) -> None:
+    bundle = make_bundle(tmp_path / "tiny", version="7")
+    model = loaded(bundle, scheduler)
+    images = read_reference(bundle.path / "reference.npz", bundle.metadata).golden_images
+    answer = asyncio.run(model.lane.submit(images))
+    np.testing.assert_array_equal(answer.output, Session(bundle.model()).run(images).output)
+    assert (model.label, model.metadata.version, model.precision, model.provider) == ("tiny", "7", "fp32", CPU)
+    assert model.rule == PictureRule((8, 8), 8, 1, "crop")
+    assert model.picture == bundle.metadata.input
+    assert 0 < model.load_s < 60
+
+
+def test_the_precision_that_is_asked_for_is_served(tmp_path: Path, scheduler: Scheduler) -> None:
+    bundle = make_bundle(tmp_path / "tiny", precisions=("fp32", "int8"), default="fp32", width=1)
+    assert loaded(bundle, scheduler).precision == "fp32"
+    assert loaded(bundle, scheduler, precision="int8").precision == "int8"
+    with pytest.raises(BundleError, match="has no fp16 model"):
+        loaded(bundle, scheduler, precision="fp16")
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_model_with_a_fixed_batch_is_never_asked_for_more(batch: int, tmp_path: Path, scheduler: Scheduler) -> None:
+    bundle = make_bundle(tmp_path / "tiny", batch=batch)
+    model = loaded(bundle, scheduler)
+    assert model.lane.max_batch == batch
+    images = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 1), dtype=np.uint8)
+    answer = asyncio.run(model.lane.submit(images))
+    np.testing.assert_allclose(answer.output, Session(bundle.model()).run(images).output, rtol=1e-5)
+
+
+def test_batches_that_will_come_are_tried_beforehand(
+    tmp_path: Path, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    class Counting(Session):
+        def run(self, images: Any) -> SessionAnswers:
+            sizes.append(len(images))
+            return super().run(images)
+
+    bundle = make_bundle(tmp_path / "tiny")
+    monkeypatch.setattr(served_model, "Session", Counting)
+    loaded(bundle, scheduler, max_batch=24)
+    assert sizes == [8, 1, 24]  # the golden pictures first
+    sizes.clear()
+    monkeypatch.setattr(served_model, "WARM_UP_S", 0.0)
+    loaded(bundle, scheduler, max_batch=24)
+    assert sizes == [8, 1]
+    sizes.clear()
+    monkeypatch.setattr(served_model, "CPU", "another one")
+    loaded(bundle, scheduler, max_batch=24)
+    assert sizes == [8, 1, 2, 4, 8, 16, 24]
+
+
+def test_a_bundle_that_was_changed_is_refused(tmp_path: Path, scheduler: Scheduler) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+    make_model(bundle.path / "model.onnx", seed=1)
+    with pytest.raises(BundleError, match=r"model\.onnx was changed"):
+        loaded(bundle, scheduler)
+
+
+@pytest.mark.parametrize("wrong", ["other", "nan"])
+def test_a_model_that_answers_otherwise_than_at_its_export_is_refused(
+    wrong: str, tmp_path: Path, scheduler: Scheduler
+) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+    golden = read_reference(bundle.path / "reference.npz", bundle.metadata).golden_outputs
+    bundle = damaged(bundle, golden_outputs=golden[::-1] if wrong == "other" else golden * np.nan)
+    with pytest.raises(BundleError, match=r"model\.onnx answers otherwise than at its export"):
+        loaded(bundle, scheduler)
+
+
+def test_what_was_measured_at_export_widens_what_is_allowed(tmp_path: Path, scheduler: Scheduler) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+    golden = read_reference(bundle.path / "reference.npz", bundle.metadata).golden_outputs
+    bundle = damaged(bundle, golden_outputs=golden * 1.02)
+    with pytest.raises(BundleError, match=r"allowed 0\.001"):
+        loaded(bundle, scheduler)
+    metadata = json.loads((bundle.path / "metadata.json").read_text())
+    metadata["models"][0]["details"] = {"golden_error": 0.02}
+    (bundle.path / "metadata.json").write_text(json.dumps(metadata))
+    assert loaded(bundle, scheduler).label == "tiny"
+
+
+def test_a_model_that_does_not_fit_its_metadata_is_refused(tmp_path: Path, scheduler: Scheduler) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+    make_model(bundle.path / "model.onnx", size=9)
+    seal(bundle.path, bundle.metadata)
+    with pytest.raises(BundleError, match="takes pictures"):
+        loaded(bundle, scheduler)
+
+
+def test_no_bundle_is_one_line(tmp_path: Path, scheduler: Scheduler) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+    shutil.rmtree(bundle.path)
+    with pytest.raises(BundleError, match="no bundle there"):
+        loaded(bundle, scheduler)
+
+
+def test_the_device_is_chosen_from_what_the_runtime_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = runtime("a test")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    assert providers_for("auto") == providers_for("cpu") == (CPU,)
+    with pytest.raises(HardwareError, match=r"serve\.device=cuda: this build of ONNX Runtime does not run there"):
+        providers_for("cuda")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    assert providers_for("auto") == providers_for("cuda") == (CUDA, CPU)
+    assert providers_for("cpu") == (CPU,)

@@ -6,6 +6,7 @@
     python scripts/predict.py bundle=latest input=photos/             # without a training framework
     python scripts/predict.py bundle=latest input=video.mp4 every=5   # each fifth frame
     python scripts/predict.py bundle=latest input=camera:0            # until Ctrl-C
+    python scripts/predict.py url=http://127.0.0.1:8000 input=photos/ # ask a service
 
 It writes a table, a row for each picture or frame, and a grid of the first ones beside it. A
 picture that cannot be read is named, and nothing is written.

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from whole_bundle import pictures, write_whole_bundle
 
-from mlstack.commands.answering import told_apart
+from mlstack.bundle.metadata import told_apart
 from mlstack.commands.predict import predict
 from mlstack.config.commands import PredictConfig
 from mlstack.errors import BundleError, DataError, HardwareError

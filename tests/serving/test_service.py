@@ -133,7 +133,7 @@ def test_the_service_says_what_it_is_and_how_it_is_doing(service: RunningService
     assert service.get("/ready").json["models"] == ["digits"]
     assert service.get("/metadata").json["classes"] == CLASSES
     [model] = service.get("/models").json["models"]
-    assert model["input"] == {"height": SIZE, "width": SIZE, "channels": CHANNELS, "resize": "crop"}
+    assert model["input"] == {"height": SIZE, "width": SIZE, "channels": CHANNELS, "resize": "crop", "decoded_size": SIZE}
     status = service.get("/status").json
     assert status["models"][0]["requests"] >= 1
     assert status["traffic"]["p95_ms"] > 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -126,6 +127,12 @@ class Metadata:
 def plain_name(text: str) -> str:
     """A text as a name that keeps to `NAME_RULE`: `timm/vit tiny` → `timm-vit-tiny`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:128] or "model"
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names in which none comes twice: ImageNet has two cranes, which become crane (134) and crane (517)."""
+    counts = Counter(names)
+    return [f"{name} ({index})" if counts[name] > 1 else name for index, name in enumerate(names)]
 
 
 def to_json(metadata: Metadata) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from mlstack.bundle.answers import check_fit
 from mlstack.bundle.folder import find_bundle, read_bundle
+from mlstack.bundle.metadata import told_apart
 from mlstack.bundle.session import Session, runtime
 from mlstack.commands.evaluate import on_this_machine
 from mlstack.config import DataConfig
@@ -97,12 +97,6 @@ def rule_of(data: DataConfig) -> PictureRule:
     """How a run's network gets its pictures; its settings are complete."""
     assert data.image_size and data.decoded_size and data.channels, "a run's settings are complete"
     return PictureRule(data.image_size, data.decoded_size, data.channels, data.resize)
-
-
-def told_apart(names: Sequence[str]) -> list[str]:
-    """Names in which none comes twice: ImageNet has two cranes, which become crane (134) and crane (517)."""
-    counts = Counter(names)
-    return [f"{name} ({index})" if counts[name] > 1 else name for index, name in enumerate(names)]
 
 
 def _providers(accelerator: str) -> tuple[str, ...]:

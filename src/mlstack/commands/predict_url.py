@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlstack.commands.answering import told_apart
+from mlstack.bundle.metadata import told_apart
 from mlstack.datasets.decode import PictureRule, decoded_side
 from mlstack.engines.base import BatchSource
 from mlstack.errors import DataError, MLStackError

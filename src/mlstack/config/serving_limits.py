@@ -43,8 +43,8 @@ def _check_address(settings: ServeSettings) -> None:
         raise ConfigError(
             f"serve.host={settings.host} can be reached by others, and no key is asked for",
             key="serve.host",
-            hint="make keys: python scripts/make_api_key.py name=alice file=keys.txt, then serve.api_keys_file=keys.txt\n"
-            "or let everybody in: serve.allow_anonymous=true",
+            hint="make a key: python scripts/make_api_key.py name=alice file=keys.txt\n"
+            "and ask for it: serve.api_keys_file=keys.txt; or let everybody in: serve.allow_anonymous=true",
         )
 
 

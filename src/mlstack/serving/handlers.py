@@ -28,6 +28,8 @@ from mlstack.serving.routes import Route
 from mlstack.serving.served_model import ServedModel
 from mlstack.serving.watching import Watching
 
+PICTURE = ("height", "width", "channels", "resize", "decoded_size")
+
 
 @dataclass
 class Handlers:
@@ -218,13 +220,8 @@ def _facts(model: ServedModel) -> dict[str, Any]:
         "task": metadata.task,
         "precision": model.precision,
         "provider": model.provider,
-        "input": {
-            "height": picture.height,
-            "width": picture.width,
-            "channels": picture.channels,
-            "resize": picture.resize,
-        },
-        "classes": list(metadata.classes),
+        "input": {name: getattr(picture, name) for name in PICTURE},
+        "classes": list(model.names),
         "features": metadata.features,
     }
 

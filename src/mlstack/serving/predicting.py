@@ -160,7 +160,7 @@ class Predictor:
         metadata = model.metadata
         response = json_response(
             {
-                "predictions": predictions(metadata.task, answer.output, metadata.classes, top_k),
+                "predictions": predictions(metadata.task, answer.output, model.names, top_k),
                 "model": model.label,
                 "version": metadata.version,
                 "request_id": outcome.request_id,

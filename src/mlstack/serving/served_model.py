@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from mlstack.bundle.answers import ALLOWED, MARGIN, MEASURED, check_fit, relative_error
 from mlstack.bundle.folder import Bundle, read_bundle
-from mlstack.bundle.metadata import Metadata, ModelFile, PictureInput
+from mlstack.bundle.metadata import Metadata, ModelFile, PictureInput, told_apart
 from mlstack.bundle.reference import REFERENCE, read_reference
 from mlstack.bundle.session import Session, runtime
 from mlstack.config.serving import ServeSettings
@@ -52,6 +53,11 @@ class ServedModel:
     @property
     def metadata(self) -> Metadata:
         return self.bundle.metadata
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, as clients see them: each comes once."""
+        return tuple(told_apart(self.bundle.metadata.classes))
 
     @property
     def picture(self) -> PictureInput:

@@ -124,7 +124,7 @@ class Service:
 
     def _refused(self, head: Head, problem: Problem) -> Response:
         self.metrics.rejections.labels(problem.reason).inc()
-        refuse = v2_problem(problem, head.id) if head.path.startswith("/v2/") else problem.response(head.id)
+        refuse = v2_problem(problem, head.id) if head.path.split("/", 2)[1] == "v2" else problem.response(head.id)
         return self._finished(head, refuse)
 
     def _finished(self, head: Head, response: Response) -> Response:

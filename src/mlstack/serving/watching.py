@@ -155,7 +155,7 @@ class Watching:
         metadata = watched.model.metadata
         try:
             true = [
-                None if label is None else check_label(label, task=metadata.task, classes=metadata.classes)
+                None if label is None else check_label(label, task=metadata.task, classes=watched.model.names)
                 for label in labels
             ]
         except ValueError as error:

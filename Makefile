@@ -7,6 +7,7 @@ PADDLE_GPU_INDEX ?= https://www.paddlepaddle.org.cn/packages/stable/cu126/
 TEST_PROCESSES ?= 2
 ENGINE ?=
 ARGS ?=
+BUNDLE ?= outputs/latest/bundle
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -15,12 +16,13 @@ TRAIN := $(VENV)/.installed-$(DEVICE)
 DEV := $(VENV)/.installed-$(DEVICE)-dev
 PINS := constraints.txt requirements-serve.txt requirements-cpu.txt requirements-gpu.txt $(wildcard requirements-nodeps.txt) pyproject.toml
 ACCURACY := $(addprefix benchmarks/,time_to_accuracy.py imbalance.py same_accuracy.py parity.py int8.py compression.py distillation.py)
+SERVING := throughput.py startup.py
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 export PYTHON DEVICE TORCH_CPU_INDEX PADDLE_GPU_INDEX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev check train validate export benchmark bench bench-accuracy test lint format ci clean clean-outputs rename
+.PHONY: help setup setup-dev check train validate export benchmark serve bench bench-accuracy bench-serve test lint format ci clean clean-outputs rename
 
 help:  ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -31,7 +33,8 @@ help:  ## this list
 	    PYTHON=python3.12 'the Python that .venv is made from, 3.11 or newer' \
 	    DEVICE=cpu 'or gpu: what to install; auto looks for nvidia-smi' \
 	    ENGINE=paddle 'or lightning: which framework train and validate use' \
-	    ARGS="'seed=1'" 'passed on to train, validate and test' \
+	    BUNDLE=FOLDER 'what bench-serve serves; else that of the newest run' \
+	    ARGS="'seed=1'" 'passed on to train, validate, serve, test and others' \
 	    TORCH_CPU_INDEX=URL 'where the CPU build of torch comes from' \
 	    PADDLE_GPU_INDEX=URL 'where the GPU build of Paddle comes from' \
 	    PIP_INDEX_URL=URL "pip's own variable: a mirror of PyPI"
@@ -69,11 +72,21 @@ export: $(TRAIN)  ## the newest run as a bundle with an int8 model beside it; AR
 benchmark: $(TRAIN)  ## size, speed and accuracy of the newest bundle; ARGS="bundle=FOLDER" another one
 	@$(PY) scripts/benchmark.py $(ARGS)
 
+serve: $(TRAIN)  ## the newest bundle as a service on http://127.0.0.1:8000; ARGS="bundle=FOLDER" another one
+	@$(PY) scripts/serve.py $(ARGS)
+
 bench: $(DEV)  ## measure speed against named peers; prints ratios (20 minutes)
 	@set -e; for file in $(filter-out $(ACCURACY),$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(PY) $$file; done
 
 bench-accuracy: $(DEV)  ## accuracy on Fashion-MNIST: recipes, both engines, what smaller costs (4 hours)
 	@set -e; for file in $(ACCURACY); do echo "== $$file"; OMP_NUM_THREADS=1 $(PY) $$file; done
+
+# wrk sends the load (in Debian and Ubuntu a package of that name).
+bench-serve: $(DEV)  ## the service against its peers, which it installs (1.1 GB); start, decoders; BUNDLE=FOLDER (25 minutes)
+	@command -v wrk >/dev/null || { echo "bench-serve needs wrk: apt-get install wrk" >&2; exit 2; }
+	@$(PY) benchmarks/serving/peers.py
+	@set -e; for file in $(SERVING); do echo "== benchmarks/serving/$$file"; $(PY) benchmarks/serving/$$file $(BUNDLE); done
+	@echo "== benchmarks/serving/fuzz_inputs.py"; $(PY) benchmarks/serving/fuzz_inputs.py --cases 20000
 
 ##@ quality
 

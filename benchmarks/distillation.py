@@ -50,13 +50,16 @@ def main() -> None:
     """Train in turns; print a table and the verdicts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("teacher", nargs="?", default="latest")
-    teacher = find_run(parser.parse_args().teacher)
+    parser.add_argument("words", nargs="*", help="further settings, such as model.args.width=16")
+    arguments = parser.parse_args()
+    teacher = find_run(arguments.teacher)
+    words = arguments.words
     ways = {"without a teacher": "null", "with the teacher": str(teacher.path)}
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[str, list[RunFolder]] = {name: [] for name in ways}
         for seed in SEEDS:
             for name, taught_by in ways.items():
-                runs[name].append(trained(f"seed={seed}", f"distill.teacher={taught_by}", output_dir=folder))
+                runs[name].append(trained(*words, f"seed={seed}", f"distill.teacher={taught_by}", output_dir=folder))
                 print(f"seed {seed}, {name}: {accuracy(runs[name][-1]):.2f} % on test", flush=True)
         print_verdicts(teacher, *runs.values())
         print_speed(teacher, runs["with the teacher"][0], Path(folder))

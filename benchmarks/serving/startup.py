@@ -45,10 +45,12 @@ def main() -> int:
     parser.add_argument("--starts", type=int, default=5)
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
-    precisions = [one for one in given.precisions.split(",") if one] or [one.precision for one in bundle.metadata.models]
+    precisions = [one for one in given.precisions.split(",") if one] or [
+        one.precision for one in bundle.metadata.models
+    ]
     images = pictures(bundle.metadata.input, 16)
     print(f"{machine_load()}; bars: {CPU_BAR} s, {MEMORY_BAR:.0f} MB after the load\n")
-    print("| precision | CPU s to the first answer | all starts | wall s | MB then | after 100 | after 64 | peak | threads |")
+    print("| precision | CPU s to the answer | all starts | wall s | MB then | after 100 | after 64 | peak | threads |")
     print("|---|---|---|---|---|---|---|---|---|")
     missed = []
     with tempfile.TemporaryDirectory() as folder:

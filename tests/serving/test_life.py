@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import platform
 import signal
 import socket
 import subprocess
@@ -182,3 +183,37 @@ def test_a_service_whose_task_is_cancelled_closes_its_connections() -> None:
         return server.connections
 
     assert run(main) == 0
+
+
+USES_MEMORY = """
+import sys, threading
+from pathlib import Path
+from mlstack.serving.life import return_memory
+
+def resident():
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmRSS"))
+
+def use(together, kept):
+    together.wait()
+    for _ in range(3):
+        large = b"l" * 20_000_000
+        kept.append(b"k" * 100_000)  # lies behind it, and stays
+
+if sys.argv[1] == "returned":
+    return_memory()
+before, kept, together = resident(), [], threading.Barrier(4)
+threads = [threading.Thread(target=use, args=(together, kept)) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print((resident() - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such settings")
+def test_memory_of_large_bodies_goes_back_to_the_system() -> None:
+    left = {
+        way: int(subprocess.run([sys.executable, "-c", USES_MEMORY, way], capture_output=True, check=True).stdout)
+        for way in ("kept", "returned")
+    }
+    assert left["returned"] < 10  # MB
+    assert left["kept"] > 15  # where this fails, the C library does it by itself, and return_memory can go

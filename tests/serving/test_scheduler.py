@@ -229,7 +229,7 @@ def test_one_failed_part_fails_its_request_and_drops_the_parts_that_wait() -> No
         task = submitted(lane, pictures(BAD, 1, 2, 3, 4, 5))
         await gate.is_busy()
         gate.open(1)
-        await gate.is_busy()  # the worker has gone on before the loop could hear of the failure
+        assert gate.entered.acquire(timeout=PATIENCE)  # holds the loop up: the worker goes on before it can hear
         assert await status_of(task) == 500
         assert scheduler.waiting_images == 0
         gate.open()

@@ -133,7 +133,8 @@ def test_the_service_says_what_it_is_and_how_it_is_doing(service: RunningService
     assert service.get("/ready").json["models"] == ["digits"]
     assert service.get("/metadata").json["classes"] == CLASSES
     [model] = service.get("/models").json["models"]
-    assert model["input"] == {"height": SIZE, "width": SIZE, "channels": CHANNELS, "resize": "crop", "decoded_size": SIZE}
+    size = {"height": SIZE, "width": SIZE, "channels": CHANNELS, "resize": "crop", "decoded_size": SIZE}
+    assert model["input"] == size
     status = service.get("/status").json
     assert status["models"][0]["requests"] >= 1
     assert status["traffic"]["p95_ms"] > 0
@@ -200,8 +201,10 @@ def test_an_expired_request_is_dropped_before_the_model_sees_it(service: Running
 def test_each_request_is_a_line_of_the_log_without_its_content(bundle: Path) -> None:
     with running(f"bundle={bundle}") as started:
         started.post("/predict", {"inputs": pictures().tolist()}, x_request_id="logged")
+        started.get("/health")
         assert started.stop() == 0
-    [line] = [one for one in started.events("request") if one["request_id"] == "logged"]
+    [line] = started.events("request")  # and none for the probe
+    assert line["request_id"] == "logged"
     assert (line["method"], line["path"], line["status"], line["model"]) == ("POST", "/predict", 200, "digits")
 
 

@@ -86,6 +86,7 @@ def _parts(config: ServeConfig) -> Iterator[tuple[Service, Catalogue, Watching]]
         keys = KeyRing(settings.api_keys_file) if settings.api_keys_file is not None else None
         logs = JsonLog()
         logs.capture()
+        logs.capture("mlstack.monitoring")
         closing.callback(logs.close)
         journal = _journal(settings)
         if journal is not None:
@@ -128,15 +129,18 @@ def _service(
         on_batch=watching.batch,
     )
     catalogue.load()
-    experiment = _experiment(settings, list(catalogue.models))
+    _check_names(settings, list(catalogue.models))
+    experiment = _experiment(settings, [label for label in catalogue.models if label != settings.shadow])
     watching.begin(experiment)
     cache = AnswerCache(int(settings.cache_mb * MEGABYTE)) if settings.cache_mb else None
-    mirror = Mirror(_known(settings.shadow, catalogue), catalogue, scheduler) if settings.shadow else None
+    mirror = Mirror(settings.shadow, catalogue, scheduler) if settings.shadow else None
     predictor = Predictor(settings, catalogue, scheduler, watching, pool, experiment, cache, mirror)
     handlers = Handlers(settings, catalogue, predictor, watching, metrics, experiment, lambda: service.ready)
     rates = RateLimits(settings.rate_limit, settings.rate_burst) if settings.rate_limit is not None else None
     service = Service(settings, handlers, metrics, logs, keys, rates)
     metrics.ready.set(float(service.ready))
+    if journal is not None:
+        metrics.watch_journal(journal.status)
     return service
 
 
@@ -157,11 +161,21 @@ def _experiment(settings: ServeSettings, labels: list[str]) -> Experiment | None
     return Experiment(labels, stable=stable, split=split, canary=settings.canary, rules=settings.rollout)
 
 
-def _known(label: str | None, catalogue: Catalogue) -> str:
-    if label is None or label not in catalogue.models:
-        message = f"serve.shadow={label} is not served"
-        raise ConfigError(message, key="serve.shadow", allowed=list(catalogue.models))
-    return label
+def _check_names(settings: ServeSettings, labels: list[str]) -> None:
+    """Refuse names of models that are not served, and see to it that a shadow is never the default model.
+
+    Raises:
+        ConfigError: It names the models.
+    """
+    for key, label in (("serve.default", settings.default), ("serve.shadow", settings.shadow)):
+        if label is not None and label not in labels and (labels or key == "serve.shadow"):
+            raise ConfigError(f"{key}={label} is not served", key=key, allowed=labels)
+    if settings.shadow is not None and settings.default is None:
+        others = [label for label in labels if label not in (settings.shadow, settings.canary)]
+        settings.default = next(iter(others), None)
+        if settings.default is None:
+            message = f"serve.shadow={settings.shadow} needs a model beside it that answers, and bundle= names no other"
+            raise ConfigError(message, key="serve.shadow", hint=f"such as 'bundle=[main,{settings.shadow}]'")
 
 
 def _journal(settings: ServeSettings) -> Journal | None:

@@ -11,7 +11,7 @@ class Answered(NamedTuple):
 
     Attributes:
         arm: Label of the model that answered.
-        predicted: For each picture the index of the most probable class; empty where there are no classes.
+        predicted: For each picture the index of the most probable class; -1 = none, or nothing to be judged any more.
         journaled: Whether its pictures went to the journal.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlstack.serving.messages import Response
 
-POSITIVE = 0.5  # probability from which a label counts as given
+POSITIVE = 0.5  # probability from which on a label counts as given, as in the metrics
 
 Prediction = dict[str, Any]
 
@@ -34,12 +35,11 @@ def predictions(task: str, output: NDArray[np.float32], classes: Sequence[str], 
 
 
 def confidence(task: str, output: NDArray[np.float32]) -> float | None:
-    """How sure the model is, averaged over pictures, 0 to 1; None of a regression."""
+    """How sure the model is, averaged over pictures, 0 to 1; None of a regression, and where it answered NaN."""
     if task == "regression":
         return None
-    if task == "multilabel":
-        return float(np.maximum(output, 1 - output).mean())
-    return float(output.max(axis=1).mean())
+    sure = float((np.maximum(output, 1 - output) if task == "multilabel" else output.max(axis=1)).mean())
+    return sure if math.isfinite(sure) else None
 
 
 def winners(task: str, output: NDArray[np.float32]) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ def json_response(value: Any) -> Response:
 
 def _classification(output: NDArray[np.float32], classes: Sequence[str], top_k: int) -> list[Prediction]:
     rows = []
-    for row, order in zip(output.tolist(), _best(output, top_k).tolist(), strict=True):
+    for row, order in zip(output.tolist(), _best(output, top_k), strict=True):
         first = order[0]
         rows.append(
             {
@@ -74,10 +74,10 @@ def _classification(output: NDArray[np.float32], classes: Sequence[str], top_k: 
 
 def _multilabel(output: NDArray[np.float32], classes: Sequence[str], top_k: int) -> list[Prediction]:
     rows = []
-    for row, order in zip(output.tolist(), _best(output, top_k).tolist(), strict=True):
+    for row, order in zip(output.tolist(), _best(output, top_k), strict=True):
         rows.append(
             {
-                "labels": [name for name, value in zip(classes, row, strict=True) if value > POSITIVE],
+                "labels": [name for name, value in zip(classes, row, strict=True) if value >= POSITIVE],
                 "confidence": sum(max(value, 1 - value) for value in row) / len(row),
                 "probabilities": {classes[place]: row[place] for place in order},
             }
@@ -89,14 +89,20 @@ def _regression(output: NDArray[np.float32], classes: Sequence[str], top_k: int)
     return [{"values": dict(zip(classes, row, strict=True))} for row in output.tolist()]
 
 
-def _best(output: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
-    """Columns of the greatest values of each row, greatest first, int [n, ≤ top_k]."""
+def _best(output: NDArray[np.float32], top_k: int) -> list[list[int]]:
+    """For each row the columns of its greatest values, greatest first; of equal ones the first, NaN behind them all."""
+    negated = -output
     count = min(top_k, output.shape[1])
     if count < output.shape[1] // 8:  # sorting a thousand classes costs more than finding five of them
-        part = np.argpartition(output, -count, axis=1)[:, -count:]
-        order = np.argsort(-np.take_along_axis(output, part, axis=1), axis=1, kind="stable")
-        return np.take_along_axis(part, order, axis=1)
-    return np.argsort(-output, axis=1, kind="stable")[:, :count]
+        return [_best_of_many(row, count).tolist() for row in negated]
+    best: list[list[int]] = np.argsort(negated, axis=1, kind="stable")[:, :count].tolist()
+    return best
+
+
+def _best_of_many(negated: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    last = np.partition(negated, count - 1)[count - 1]
+    among = np.flatnonzero(~(negated > last))
+    return among[np.argsort(negated[among], kind="stable")[:count]]
 
 
 BY_TASK: dict[str, Callable[[NDArray[np.float32], Sequence[str], int], list[Prediction]]] = {

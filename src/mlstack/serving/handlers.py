@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from PIL import Image
 
 from mlstack import __version__
 from mlstack.bundle.reference import REFERENCE, read_reference
 from mlstack.config.serving import ServeSettings
+from mlstack.errors import BundleError
 from mlstack.monitoring.experiment import Experiment
 from mlstack.serving.answers import json_response
 from mlstack.serving.catalogue import Catalogue
+from mlstack.serving.input_problems import quoted
 from mlstack.serving.messages import Request, Response
 from mlstack.serving.metrics import CONTENT_TYPE, Metrics, memory_bytes
 from mlstack.serving.open_inference_routes import OpenInference
@@ -29,6 +36,7 @@ from mlstack.serving.served_model import ServedModel
 from mlstack.serving.watching import Watching
 
 PICTURE = ("height", "width", "channels", "resize", "decoded_size")
+EXAMPLE = re.compile(r"[0-9]{1,3}")
 
 
 @dataclass
@@ -43,6 +51,7 @@ class Handlers:
     experiment: Experiment | None
     is_ready: Callable[[], bool]
     started: float = field(default_factory=time.monotonic)
+    _pictures: WeakKeyDictionary[ServedModel, NDArray[np.uint8]] = field(default_factory=WeakKeyDictionary)
 
     def routes(self) -> list[Route]:
         """Every address of the service."""
@@ -70,7 +79,7 @@ class Handlers:
         if self.settings.docs:
             pages = ("/", "/docs", "/favicon.ico", "/favicon.svg", "/page/{file}")
             routes += [Route("GET", path, self.page, open=True) for path in pages]
-            routes.append(Route("GET", "/openapi.json", self.openapi, open=True))
+            routes.append(Route("GET", "/openapi.json", self.openapi))  # names the models and their classes
         return routes
 
     async def health(self, request: Request, names: dict[str, str]) -> Response:
@@ -138,20 +147,17 @@ class Handlers:
 
     async def examples(self, request: Request, names: dict[str, str]) -> Response:
         """Pictures to try: the bundle's golden ones."""
-        pictures = self._golden()
+        pictures = await self._golden()
         rows = [{"url": f"/examples/{place}.png", "label": f"{place + 1}"} for place in range(len(pictures))]
         return json_response({"examples": rows})
 
     async def example(self, request: Request, names: dict[str, str]) -> Response:
         """One of them as PNG."""
         number, _, suffix = names["file"].partition(".")
-        pictures = self._golden()
-        if suffix != "png" or not number.isdigit() or len(number) > 3 or int(number) >= len(pictures):
-            raise not_found(f"no example {names['file']}: GET /examples lists them")
-        pixels = pictures[int(number)]
-        file = io.BytesIO()
-        Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-        return Response(body=file.getvalue(), content_type="image/png")
+        pictures = await self._golden()
+        if suffix != "png" or not EXAMPLE.fullmatch(number) or int(number) >= len(pictures):
+            raise not_found(f"no example {quoted(names['file'])}: GET /examples lists them")
+        return Response(body=await asyncio.to_thread(_png, pictures[int(number)]), content_type="image/png")
 
     async def feedback(self, request: Request, names: dict[str, str]) -> Response:
         """True labels of an answer that was given."""
@@ -178,7 +184,7 @@ class Handlers:
             decision = self.experiment.promote()
         elif action == "rollback":
             decision = self.experiment.rollback("by hand")
-        elif action == "share" and isinstance(percent, int | float) and 0 <= percent <= 100:
+        elif action == "share" and _is_percent(percent):
             decision = self.experiment.set_share(float(percent))
         else:
             raise bad_request(
@@ -204,9 +210,26 @@ class Handlers:
             for label, watched in self.watching.models.items()
         }
 
-    def _golden(self) -> Any:
+    async def _golden(self) -> NDArray[np.uint8]:
+        """The default model's golden pictures, uint8 [n, height, width, channel]: read when first asked for."""
         model = self.catalogue.get(self.settings.default)
-        return read_reference(model.bundle.path / REFERENCE, model.metadata).golden_images
+        if model not in self._pictures:
+            try:
+                reference = await asyncio.to_thread(read_reference, model.bundle.path / REFERENCE, model.metadata)
+            except BundleError:  # its folder has been taken away or replaced since it was loaded
+                raise not_found(f"the pictures of {model.label} are not there any more") from None
+            self._pictures[model] = reference.golden_images
+        return self._pictures[model]
+
+
+def _is_percent(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def _facts(model: ServedModel) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
@@ -84,6 +86,15 @@ class Metrics:
         if key not in self._requests:
             self._requests[key] = self.requests.labels(model, str(status))
         self._requests[key].inc()
+
+    def watch_journal(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """Also show a journal: records that were written, dropped (its queue was full) and lost (the disk was)."""
+
+        def count(name: str) -> float:
+            return float(status()[name])
+
+        for name in ("written", "dropped", "lost"):
+            self._now(f"journal_{name}_records", f"Records that were {name}", partial(count, name))
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlstack.bundle.session import FEATURES
 from mlstack.serving.answers import json_response
 from mlstack.serving.catalogue import Catalogue
+from mlstack.serving.input_problems import quoted
 from mlstack.serving.messages import Request, Response
 from mlstack.serving.open_inference import (
+    InferRequest,
     answer_infer,
     json_length,
     live_body,
@@ -68,7 +73,10 @@ class OpenInference:
 
     async def model_ready(self, request: Request, names: dict[str, str]) -> Response:
         """Whether a model takes requests."""
-        return json_response(ready_body(ready=True, name=self._version(names).label))
+        label = self._version(names).label
+        if not self.is_ready():
+            raise not_ready("the service is ending")
+        return json_response(ready_body(ready=True, name=label))
 
     async def infer(self, request: Request, names: dict[str, str]) -> Response:
         """Answer for the pictures of a request."""
@@ -76,10 +84,16 @@ class OpenInference:
         async with self.predictor.model(label, head) as model:
             metadata, limit = model.metadata, self.predictor.settings.max_images
             length = json_length(head.headers)
-            parsed = parse_infer(request.body, length, model.picture, output=metadata.output, max_images=limit)
-            answer = (await self.predictor.ask(model, head, lambda: parsed.images, 0)).answer
+            parsed: list[InferRequest] = []
+
+            def read() -> NDArray[np.uint8] | list[bytes]:
+                body, picture = request.body, model.picture
+                parsed.append(parse_infer(body, length, picture, output=metadata.output, max_images=limit))
+                return parsed[0].images
+
+            answer = (await self.predictor.ask(model, head, read, len(request.body))).answer
             response = answer_infer(
-                parsed,
+                parsed[0],
                 model=model.label,
                 version=metadata.version,
                 request_id=head.id,
@@ -91,6 +105,6 @@ class OpenInference:
     def _version(self, names: dict[str, str]) -> ServedModel:
         model = self.catalogue.get(names["name"])
         wanted = names.get("version")
-        if wanted not in (None, model.metadata.version):
-            raise not_found(f"{model.label} is served in version {model.metadata.version}, not {wanted}")
+        if wanted is not None and wanted != model.metadata.version:
+            raise not_found(f"{model.label} is served in version {model.metadata.version}, not {quoted(wanted)}")
         return model

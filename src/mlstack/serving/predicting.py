@@ -86,10 +86,15 @@ class Predictor:
         with self.catalogue.lease(model):
             try:
                 yield model
-            except Problem as problem:
-                if problem.status == 500:
-                    self.watching.failed(model.label, time.perf_counter() - head.received)
+            except Exception as error:
+                seconds = time.perf_counter() - head.received
+                if not isinstance(error, Problem) or self._is_to_blame(error, seconds):
+                    self.watching.failed(model.label, seconds)
                 raise
+
+    def _is_to_blame(self, problem: Problem, seconds: float) -> bool:
+        """Whether the model failed, or took longer than the service allows, and not only than its client waits."""
+        return problem.status == 500 or (problem.reason == "deadline" and seconds >= self.settings.deadline_ms / 1000)
 
     async def ask(
         self,
@@ -135,10 +140,11 @@ class Predictor:
     async def _answer(self, model: ServedModel, images: NDArray[np.uint8], deadline: float) -> BatchAnswer:
         if self.cache is None:
             return await model.lane.submit(images, deadline=deadline)
-        known = self.cache.get(model.label, model.metadata.version, images)
+        version = f"{model.metadata.version} {model.loaded_at}"  # another bundle may have the same version
+        known = self.cache.get(model.label, version, images)
         if known is None:
             known = await model.lane.submit(images, deadline=deadline)
-            self.cache.put(model.label, model.metadata.version, images, known)
+            self.cache.put(model.label, version, images, known)
         return known
 
     def _patience(self, head: Head) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -58,6 +58,11 @@ class ServedModel:
     def names(self) -> tuple[str, ...]:
         """Of the classes, as clients see them: each comes once."""
         return tuple(told_apart(self.bundle.metadata.classes))
+
+    @cached_property
+    def shown(self) -> Metadata:
+        """The bundle's metadata with those names: what the journal keeps."""
+        return replace(self.bundle.metadata, classes=self.names)
 
     @property
     def picture(self) -> PictureInput:
@@ -144,7 +149,7 @@ def _check_answers(session: Session, bundle: Bundle, model: ModelFile) -> float:
     if not error <= allowed:  # NaN too
         raise BundleError(
             f"{session.path} answers otherwise than at its export: {error:.2g} off, allowed {allowed:.2g}",
-            hint="see what validate.py says about it: python scripts/validate.py bundle=<folder>",
+            hint="see what validate.py says about it: python scripts/verify_bundle.py bundle=<folder>",
         )
     return seconds / len(output)
 

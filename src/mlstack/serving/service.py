@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from mlstack.config.serving import ServeSettings
 from mlstack.serving.handlers import Handlers
+from mlstack.serving.input_problems import quoted
 from mlstack.serving.keys import Client, KeyRing, admin_needed, key_needed
 from mlstack.serving.logs import JsonLog
 from mlstack.serving.messages import Head, Request, Response
 from mlstack.serving.metrics import Metrics
 from mlstack.serving.open_inference import v2_problem
 from mlstack.serving.predicting import MODEL_HEADER
-from mlstack.serving.problems import Problem, overloaded
+from mlstack.serving.problems import Problem, not_found, overloaded
 from mlstack.serving.rate_limits import RateLimits, client_address
 from mlstack.serving.routes import Route, Routes
+from mlstack.serving.web_origins import asking_headers, check_host, check_origin, reading_headers
 
 PAUSE = 0.1  # seconds before a full queue is told to clients, which may ask again at once: they would take the CPU
-SMALL = (
-    2**20
-)  # bytes of a body that is read before its request is refused for want of room: the connection stays usable
-ALLOWED_HEADERS = "authorization, content-type, x-api-key, x-request-id, x-user-id, x-variant, x-deadline-ms"
+# Bytes of a body that is read before its request is refused for want of room: the connection stays usable.
+# Asked every few seconds by probes, Prometheus and the page at /: their lines would hide the others.
+PROBES = frozenset({"/health", "/ready", "/metrics", "/status", "/v2/health/live", "/v2/health/ready"})
+SMALL = 2**20
 
 
 @dataclass
@@ -41,6 +44,9 @@ class Service:
 
     def __post_init__(self) -> None:
         self.routes = Routes(self.handlers.routes())
+        self.metrics.ready.set_function(lambda: self.ready)
+        # Without keys and not meant for everybody, it listens on loopback only: see `check_serving`.
+        self._own_machine_only = self.keys is None and not self.settings.allow_anonymous
 
     @property
     def ready(self) -> bool:
@@ -50,7 +56,6 @@ class Service:
     def stop(self) -> None:
         """From now on not ready: what was accepted is answered, and balancers send new requests elsewhere."""
         self.stopping = True
-        self.metrics.ready.set(0)
 
     def refused_early(self, status: int, reason: str) -> None:
         """Count what the HTTP server refused by itself: a broken head, a body that is too large or too slow."""
@@ -60,9 +65,13 @@ class Service:
     def admit(self, head: Head) -> Response | None:
         """Refuse what needs no body to be refused; see `messages.Application`."""
         try:
+            if self._own_machine_only:
+                check_host(head)
             if head.method == "OPTIONS":
                 return self._preflight(head)
             route, _ = self._route(head)
+            if route.method == "POST" and not route.predicts:
+                check_origin(head, self.settings.cors_origins)
             self._check_client(head, route)
             length = head.headers.get("content-length", "")
             if route.predicts and length.isdigit() and int(length) > SMALL:
@@ -84,6 +93,10 @@ class Service:
             if problem.reason == "overloaded":
                 await asyncio.sleep(PAUSE)
             return self._refused(head, problem)
+        except Exception:  # a bug: the HTTP server logs it and answers 500
+            self.metrics.rejections.labels("failed").inc()
+            self.metrics.answered("", 500)
+            raise
         finally:
             self.in_flight -= 1
         return self._finished(head, response)
@@ -92,29 +105,29 @@ class Service:
         """The route of a request, and what stands at its names."""
         found = self.routes.find(head.path)
         if found is None:
-            raise Problem(404, f"nothing at {head.path}: GET /docs lists what there is", reason="not_found")
+            raise not_found(f"nothing at {quoted(head.path)}: GET /docs lists what there is")
         methods, names = found
         route = methods.get("GET" if head.method == "HEAD" else head.method)
         if route is None:
             allowed = ", ".join(sorted(methods))
-            detail = f"{head.path} does not take {head.method}; allowed: {allowed}"
+            detail = f"{quoted(head.path)} does not take {head.method}; allowed: {allowed}"
             raise Problem(405, detail, reason="method", headers=(("allow", allowed),))
         return route, names
 
     def _check_client(self, head: Head, route: Route) -> None:
-        """401 without a key, 403 with the wrong one, 429 when a client asks too often."""
-        client: Client | None = None
-        if self.keys is not None and not route.open:
-            client = self.keys.check(head.headers)
-            if client is None:
-                raise key_needed(head.headers)
-            if route.admin and not client.admin:
-                raise admin_needed(client)
-        if self.rates is not None and not route.open:
+        """401 without a key, 403 with the wrong one, 429 when a client, or an address without a key, asks too often."""
+        if route.open:
+            return
+        client: Client | None = self.keys.check(head.headers) if self.keys is not None else None
+        if self.rates is not None and (route.method == "POST" or (self.keys is not None and client is None)):
             wait = self.rates.take(f"key {client.name}" if client else client_address(head.peer))
             if wait > 0:
                 allowed = f"{self.settings.rate_limit:g} requests a second"
                 raise overloaded(f"more than {allowed}: try again in {wait:.1f} s", retry_after=wait)
+        if self.keys is not None and client is None:
+            raise key_needed(head.headers)
+        if route.admin and not (client.admin if client else self._own_machine_only):
+            raise admin_needed(client)
 
     def _check_room(self, size: int) -> None:
         """429 when the queue is full; looked at before the body is worked on."""
@@ -124,34 +137,31 @@ class Service:
 
     def _refused(self, head: Head, problem: Problem) -> Response:
         self.metrics.rejections.labels(problem.reason).inc()
-        refuse = v2_problem(problem, head.id) if head.path.split("/", 2)[1] == "v2" else problem.response(head.id)
+        refuse = v2_problem(problem, head.id) if _speaks_v2(head.path) else problem.response(head.id)
         return self._finished(head, refuse)
 
     def _finished(self, head: Head, response: Response) -> Response:
         """Count and log an answer; let the pages of allowed web sites read it."""
         model = next((value for name, value in response.headers if name == MODEL_HEADER), "")
         self.metrics.answered(model, response.status)
-        if self.settings.access_log:
+        if self.settings.access_log and not (response.status == HTTPStatus.OK and head.path in PROBES):
             milliseconds = round((time.perf_counter() - head.received) * 1000, 3)
             self.logs.event(
                 "request", request_id=head.id, method=head.method, path=head.path, status=response.status,
                 ms=milliseconds, model=model or None, peer=head.peer,
             )  # fmt: skip
-        origin = head.headers.get("origin")
-        if origin is not None and origin in self.settings.cors_origins:
-            response.headers = (*response.headers, ("access-control-allow-origin", origin), ("vary", "origin"))
+        response.headers += reading_headers(head, self.settings.cors_origins)
         return response
 
     def _preflight(self, head: Head) -> Response:
         """What a browser asks before a page of another web site may ask; closed unless that site is allowed."""
         found = self.routes.find(head.path)
         if found is None:
-            raise Problem(404, f"nothing at {head.path}", reason="not_found")
+            raise not_found(f"nothing at {quoted(head.path)}")
         methods = ", ".join(sorted({*found[0], "OPTIONS"}))
-        allowed = (
-            ("allow", methods),
-            ("access-control-allow-methods", methods),
-            ("access-control-allow-headers", ALLOWED_HEADERS),
-            ("access-control-max-age", "600"),
-        )
-        return self._finished(head, Response(204, headers=allowed))
+        return self._finished(head, Response(204, headers=asking_headers(methods)))
+
+
+def _speaks_v2(path: str) -> bool:
+    """Whether an address belongs to the Open Inference Protocol, whose clients look for `error` in a refusal."""
+    return path == "/v2" or path.startswith("/v2/")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 SECONDS = 60  # that are looked back on
 SHORT = 10  # seconds that rates are averaged over
 SMALLEST = 1e-4  # seconds: the upper edge of the first class of latencies
-GROWTH = 1.15  # from one class to the next: percentiles are right to 7 %
+GROWTH = 1.15  # from one class to the next: percentiles, told by the middle of a class, are right to 7 %
 CLASSES = 100  # up to 100 seconds
 
 
@@ -76,13 +76,13 @@ def _class_of(seconds: float) -> int:
 
 
 def _percentile(counts: Sequence[int], share: float) -> float | None:
-    """The upper edge of the class in which that share of all latencies is reached, in milliseconds."""
+    """The middle of the class in which that share of all latencies is reached, in milliseconds."""
     total = sum(counts)
     if not total:
         return None
     for place, reached in enumerate(_running(counts)):
         if reached >= share * total:
-            return round(SMALLEST * GROWTH**place * 1000, 2)
+            return round(SMALLEST * math.pow(GROWTH, place - 0.5) * 1000, 2)
     raise AssertionError("the last class reaches all of them")
 
 

@@ -18,8 +18,10 @@ from mlstack.monitoring.experiment import Experiment
 from mlstack.monitoring.rollout import Decision
 from mlstack.serving.answer_log import AnswerLog
 from mlstack.serving.answers import confidence, winners
+from mlstack.serving.input_problems import quoted
 from mlstack.serving.journal import Journal
 from mlstack.serving.logs import JsonLog
+from mlstack.serving.messages import REQUEST_ID
 from mlstack.serving.metrics import Metrics
 from mlstack.serving.problems import bad_request, not_found
 from mlstack.serving.scheduler import BatchAnswer
@@ -27,6 +29,7 @@ from mlstack.serving.served_model import ServedModel
 from mlstack.serving.traffic import Traffic
 from mlstack.utils.journal_files import check_label
 
+UNJUDGED = -1  # in place of a predicted class: there is none, or its true label has come
 REMEMBERED = 20_000  # answers that feedback can name
 EVERY = 1.0  # seconds between two looks at alerts
 
@@ -95,7 +98,10 @@ class Watching:
             self.metrics.info.remove(*_info(before.model))
         self.metrics.info.labels(*_info(model)).set(1)
         self.models[model.label] = Watched(model, drift)
-        if before is not None and self.experiment is not None and model.label in self.experiment.arms:
+        if before is None:
+            return
+        self._forget_drift(model.label)
+        if self.experiment is not None and model.label in self.experiment.arms:
             self.decided(self.experiment.replaced(model.label))
 
     def changed(self, model: ServedModel, result: str) -> None:
@@ -115,7 +121,7 @@ class Watching:
         """Forget a model that is no longer served."""
         if (before := self.models.pop(label, None)) is not None:
             self.metrics.info.remove(*_info(before.model))
-            self.alerts.set_drift(label, False)
+            self._forget_drift(label)
 
     def answered(self, outcome: Outcome) -> None:
         """Learn from an answer."""
@@ -148,11 +154,13 @@ class Watching:
         Raises:
             Problem: 404 = no such answer (or too long ago); 400 = labels that don't fit it.
         """
-        known = self.answers.find(request_id)
+        known = self.answers.find(request_id) if REQUEST_ID.fullmatch(request_id) else None
         watched = self.models.get(known.arm) if known else None
         if known is None or watched is None:
-            raise not_found(f"no answer with request_id {request_id!r} among the last {REMEMBERED:,}")
+            raise not_found(f"no answer with request_id {quoted(request_id)} among the last {REMEMBERED:,}")
         metadata = watched.model.metadata
+        if len(labels) != len(known.predicted):
+            raise bad_request(f"{len(labels)} labels for an answer about {len(known.predicted)}: send one for each")
         try:
             true = [
                 None if label is None else check_label(label, task=metadata.task, classes=watched.model.names)
@@ -160,14 +168,16 @@ class Watching:
             ]
         except ValueError as error:
             raise bad_request(f"label: {error}") from error
-        if known.predicted and len(labels) != len(known.predicted):
-            raise bad_request(f"{len(labels)} labels for an answer about {len(known.predicted)}: send one for each")
-        judged = [given == one for given, one in zip(known.predicted, true, strict=False) if one is not None]
+        both = zip(known.predicted, true, strict=True)
+        judged = [given == one for given, one in both if one is not None and given != UNJUDGED]
         for right in judged:
             self.metrics.feedback.labels(known.arm, str(right).lower()).inc()
         if judged and self.experiment is not None and known.arm in self.experiment.arms:
             # Pictures of one request are alike, and the test takes its observations for independent: one a request.
             self.decided(self.experiment.feedback(known.arm, right=all(judged)))
+        if judged:  # who tells the same twice, as a client that tries again does, is counted once
+            done = (UNJUDGED,) * len(labels)
+            self.answers.remember(request_id, known.arm, done, journaled=known.journaled)
         kept = self.journal is not None and known.journaled and self.journal.feedback(request_id, labels)
         counts = {"right": judged.count(True), "wrong": judged.count(False)}
         return {"request_id": request_id, "model": known.arm, **counts, "journaled": kept}
@@ -193,6 +203,11 @@ class Watching:
                 self.metrics.alert.labels(alert.name).set(float(alert.resolved is None))
                 self.logs.event("alert", **alert.as_dict())
             await asyncio.sleep(EVERY)
+
+    def _forget_drift(self, label: str) -> None:
+        """What drifted is no longer served."""
+        self.alerts.set_drift(label, False)
+        self.metrics.drift.labels(label).set(0)
 
     def _count(self, watched: Watched, outcome: Outcome) -> None:
         watched.requests += 1
@@ -222,9 +237,9 @@ class Watching:
 
     def _remember(self, outcome: Outcome) -> None:
         model, output = outcome.model, outcome.answer.output
-        predicted = winners(model.metadata.task, output)
+        predicted = winners(model.metadata.task, output) or (UNJUDGED,) * len(output)
         journaled = self.journal is not None and self.journal.record(
-            outcome.request_id, model.label, model.metadata, outcome.images, output
+            outcome.request_id, model.label, model.shown, outcome.images, output
         )
         self.answers.remember(outcome.request_id, model.label, predicted, journaled=journaled)
 

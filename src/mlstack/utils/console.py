@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 LOGGER = logging.getLogger("mlstack")
 
 
@@ -19,7 +17,8 @@ class _Terminal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(self.format(record), file=sys.stdout)
+            bars = sys.modules.get("tqdm")  # where nobody has imported it there is no bar, and a service has no tqdm
+            (bars.tqdm.write if bars else print)(self.format(record), file=sys.stdout)
             sys.stdout.flush()
         except BrokenPipeError:  # whoever read along has left (`| head`); the run goes on, and train.log too
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

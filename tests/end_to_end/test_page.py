@@ -38,12 +38,13 @@ def serving(bundle: Path, *settings: str) -> Iterator[str]:
         said.append(line)
         if "serving http" in line:
             break
+    address = said[-1].split("serving ", 1)[-1].strip() if said else ""
     # What else it says is read on, so that a full pipe never stops it.
     rest = threading.Thread(target=lambda: said.extend(process.stdout or ()))
     rest.start()
     try:
-        assert "serving http" in "".join(said), "".join(said)
-        yield said[-1].split("serving ", 1)[1].strip()
+        assert address.startswith("http://"), "".join(said)
+        yield address
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

@@ -21,7 +21,7 @@ from mlstack.serving.rate_limits import RateLimits, client_address
 from mlstack.serving.routes import Route, Routes
 from mlstack.serving.web_origins import asking_headers, check_host, check_origin, reading_headers
 
-PAUSE = 0.1  # seconds before a full queue is told to clients, which may ask again at once: they would take the CPU
+PAUSE = 0.4  # seconds before a full queue is told to clients, which may ask again at once: they would take the CPU
 # Bytes of a body that is read before its request is refused for want of room: the connection stays usable.
 # Asked every few seconds by probes, Prometheus and the page at /: their lines would hide the others.
 PROBES = frozenset({"/health", "/ready", "/metrics", "/status", "/v2/health/live", "/v2/health/ready"})

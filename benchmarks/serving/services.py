@@ -34,7 +34,7 @@ def our_service(bundle: Path, settings: Sequence[str] = ()) -> Iterator[tuple[st
         [*command, "serve.access_log=false", *settings], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        yield _announced(process), process
+        yield announced(process), process
     finally:
         end(process)
 
@@ -82,7 +82,7 @@ def free_port() -> int:
             return int(first)
 
 
-def _announced(process: subprocess.Popen[str]) -> str:
+def announced(process: subprocess.Popen[str]) -> str:
     """The address that our service prints once it is ready."""
     assert process.stdout is not None
     watchdog = threading.Timer(PATIENCE, process.kill)

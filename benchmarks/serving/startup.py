@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from load import raw_bodies, run_load
 from process import cpu_seconds, machine_load, peak_mb, resident_mb, thread_count
-from services import ROOT, _announced, end
+from services import ROOT, announced, end
 
 from mlstack.bundle.folder import read_bundle
 from mlstack.bundle.metadata import PictureInput
@@ -109,7 +109,7 @@ def service(bundle: Path, settings: Sequence[str], folder: Path) -> Iterator[tup
         env={**environment, "PYTHONPYCACHEPREFIX": str(folder / "compiled")},
     )
     try:
-        yield _announced(process), process
+        yield announced(process), process
     finally:
         end(process)
 

@@ -84,15 +84,25 @@ def test_batches_that_will_come_are_tried_beforehand(
     bundle = make_bundle(tmp_path / "tiny")
     monkeypatch.setattr(served_model, "Session", Counting)
     loaded(bundle, scheduler, max_batch=24)
-    assert sizes == [8, 1, 24]  # the golden pictures first
-    sizes.clear()
-    monkeypatch.setattr(served_model, "WARM_UP_S", 0.0)
-    loaded(bundle, scheduler, max_batch=24)
-    assert sizes == [8, 1]
+    assert sizes == [4, 4, 1, 1]  # the golden pictures, and how fast they go
     sizes.clear()
     monkeypatch.setattr(served_model, "CPU", "another one")
     loaded(bundle, scheduler, max_batch=24)
-    assert sizes == [8, 1, 2, 4, 8, 16, 24]
+    assert sizes == [4, 4, 1, 1, 1, 2, 4, 8, 16, 24]
+
+
+@pytest.mark.parametrize(("together_s", "most"), [(0.8, 8), (1.0, 1), (1.2, 1)])
+def test_batches_are_made_only_where_they_are_faster(
+    together_s: float, most: int, tmp_path: Path, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+
+    def timed(session: Session, images: Any) -> tuple[Any, float]:
+        return session.run(images).output, len(images) * (1.0 if len(images) == 1 else together_s)
+
+    monkeypatch.setattr(served_model, "_timed", timed)
+    assert loaded(bundle, scheduler).lane.max_batch == most
+    assert loaded(bundle, scheduler, max_batch=5).lane.max_batch == 5
 
 
 def test_a_bundle_that_was_changed_is_refused(tmp_path: Path, scheduler: Scheduler) -> None:

@@ -64,6 +64,7 @@ class Session:
         providers: Sequence[str] = ("CPUExecutionProvider",),
     ) -> None:
         self.path = path
+        self.threads = threads
         self._session = _load(path, threads=threads, optimize=optimize, providers=providers)
         inputs = {one.name: one for one in self._session.get_inputs()}
         names = [one.name for one in self._session.get_outputs()]

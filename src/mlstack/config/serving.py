@@ -76,7 +76,9 @@ class ServeSettings:
     device: str = key("auto", "Where models run; auto = CUDA where it is", choices=SERVING_DEVICES)
     workers: int | None = key(None, "Batches that run at once; null = usable cores", minimum=1)
     threads: int = key(1, "Threads of one batch", minimum=1)
-    max_batch: int = key(8, "Most images in a batch", unit="images", minimum=1)
+    max_batch: int | None = key(
+        None, "Most images in a batch; null = 8 where that is faster than 1 by 1, measured at the start", minimum=1
+    )
     max_wait_ms: float = key(0.0, "Time a free worker waits for a batch to fill", unit="milliseconds", minimum=0)
     queue_images: int = key(256, "Images that may wait; beyond: 429", unit="images", minimum=1)
     queue_mb: float = key(256.0, "Bytes that may wait; beyond: 429", unit="MB", above=0)

@@ -142,11 +142,12 @@ def _post(address: str, body: bytes) -> tuple[str, bool]:
     """Why it failed, empty if it didn't; and whether another try is of no use."""
     from http.client import HTTPException
     from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+    from urllib.request import Request, build_opener
 
     request = Request(address, body, {"content-type": "application/json"}, method="POST")
     try:
-        with urlopen(request, timeout=WEBHOOK_TIMEOUT_S) as answer:
+        # Not urlopen, which goes on with the proxies that the environment named when it was first called.
+        with build_opener().open(request, timeout=WEBHOOK_TIMEOUT_S) as answer:
             answer.read(1024)
             return "", True
     except HTTPError as error:

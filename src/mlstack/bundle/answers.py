@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +64,7 @@ def check_answers(bundle: Bundle) -> tuple[AnswerCheck, ...]:
             AnswerCheck(
                 model=model,
                 error=relative_error(output, reference.golden_outputs),
-                allowed=_allowed(model.precision, model.details),
+                allowed=allowed_error(model),
                 same=_same(output, reference.golden_outputs, metadata.task),
                 pictures=len(output),
             )
@@ -95,10 +94,11 @@ def relative_error(output: NDArray[np.float32], golden: NDArray[np.float32]) -> 
     return float(np.abs(output - golden).max()) / (scale or 1.0)
 
 
-def _allowed(precision: str, details: Mapping[str, object]) -> float:
-    measured = details.get(MEASURED)
+def allowed_error(model: ModelFile) -> float:
+    """How far a model file's golden answers may be from those of its export, relative to the largest of them."""
+    measured = model.details.get(MEASURED)
     known = float(measured) if isinstance(measured, int | float) else 0.0
-    return max(ALLOWED[precision], MARGIN * known)
+    return max(ALLOWED[model.precision], MARGIN * known)
 
 
 def _same(output: NDArray[np.float32], golden: NDArray[np.float32], task: str) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlstack.bundle.answers import ALLOWED, MARGIN, MEASURED, check_fit, relative_error
+from mlstack.bundle.answers import allowed_error, check_fit, relative_error
 from mlstack.bundle.folder import Bundle, read_bundle
 from mlstack.bundle.metadata import Metadata, ModelFile, PictureInput, told_apart
 from mlstack.bundle.reference import REFERENCE, read_reference
@@ -158,7 +158,7 @@ def _check_answers(session: Session, bundle: Bundle, model: ModelFile) -> Speeds
     if output.shape != reference.golden_outputs.shape:
         wanted = list(reference.golden_outputs.shape)
         raise BundleError(f"{session.path} answers {list(output.shape)}, expected {wanted}")
-    error, allowed = relative_error(output, reference.golden_outputs), _allowed(model)
+    error, allowed = relative_error(output, reference.golden_outputs), allowed_error(model)
     if not error <= allowed:  # NaN too
         raise BundleError(
             f"{session.path} answers otherwise than at its export: {error:.2g} off, allowed {allowed:.2g}",
@@ -186,11 +186,6 @@ def _fastest_batch(session: Session, speeds: Speeds) -> int:
         return LARGEST_ON_GPU
     worth_it = speeds.together < 2 or speeds.together_s < WORTH_IT * speeds.alone_s
     return LARGEST_ON_CPU if worth_it else 1
-
-
-def _allowed(model: ModelFile) -> float:
-    measured = model.details.get(MEASURED)
-    return max(ALLOWED[model.precision], MARGIN * float(measured) if isinstance(measured, int | float) else 0.0)
 
 
 def _warm_up(session: Session, picture: PictureInput, max_batch: int) -> None:

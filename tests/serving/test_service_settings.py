@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -141,6 +142,29 @@ def test_many_large_requests_at_once_are_answered_or_told_to_wait(experiment: Ru
             assert len(answer.json["predictions"]) == 64
     assert ask(0).status == 200
     assert 'inference_rejections_total{reason="overloaded"}' in experiment.get("/metrics").body.decode()
+
+
+def test_a_label_for_an_answer_of_a_replaced_version_is_not_held_against_the_new_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_bundle(tmp_path / name)
+    words = (f"bundle=[{tmp_path / 'a'},{tmp_path / 'b'}]", "serve.split={a:50,b:50}", "serve.reload_s=0")
+    with running(*words, "serve.access_log=false") as service:
+
+        def judged() -> int:
+            """Tell what was right; how many labels count for b."""
+            label = {"request_id": "one", "label": "class_0"}
+            assert service.ask("POST", "/feedback", json.dumps(label).encode()).status == 200
+            return int(service.get("/experiments").json["experiment"]["arms"]["b"]["labels"])
+
+        headers = {"x_request_id": "one", "x_variant": "b"}
+        service.ask("POST", "/predict", pictures(), **RAW, **headers)
+        assert judged() == 1
+        service.ask("POST", "/predict", pictures(), **RAW, **headers)
+        replace_bundle(tmp_path / "b", seed=2)
+        assert reloaded(service)["b"] == "loaded"
+        assert judged() == 0
+        service.ask("POST", "/predict", pictures(), **RAW, **headers)
+        assert judged() == 1
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mlstack.monitoring.sequential import TwoSampleTest
 NO_CANARY = "this experiment has no canary"
 
 
-class Comparison:
+class ArmTests:
     """E-processes for one arm against the stable one: failures and wrong answers, more and fewer of them."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Experiment:
         self._alpha = rules.alpha
         self._rollout = Rollout(rules, clock=clock) if canary is not None else None
         self._counts = {arm: ArmCounts() for arm in arms}
-        self._comparisons = {arm: Comparison() for arm in arms if arm != stable}
+        self._comparisons = {arm: ArmTests() for arm in arms if arm != stable}
         self._route()
 
     def choose(self, key: str) -> str:
@@ -131,7 +131,7 @@ class Experiment:
         """
         self._counts[arm] = ArmCounts()
         for other in self._comparisons if arm == self._stable else (arm,):
-            self._comparisons[other] = Comparison()
+            self._comparisons[other] = ArmTests()
         if self._rollout is None or arm not in (self._stable, self.canary):
             return []
         return self._routed(self._rollout.replaced(canary=arm == self.canary))
@@ -177,7 +177,7 @@ class Experiment:
             "e_values": self._comparisons[arm].e_values(),
         }
 
-    def _compared_with(self, arm: str) -> list[Comparison]:
+    def _compared_with(self, arm: str) -> list[ArmTests]:
         return list(self._comparisons.values()) if arm == self._stable else [self._comparisons[arm]]
 
     def _the_rollout(self) -> Rollout:

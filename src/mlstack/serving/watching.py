@@ -16,7 +16,7 @@ from mlstack.monitoring.alerts import AlertBoard
 from mlstack.monitoring.drift import DriftMonitor
 from mlstack.monitoring.experiment import Experiment
 from mlstack.monitoring.rollout import Decision
-from mlstack.serving.answer_log import AnswerLog
+from mlstack.serving.answer_log import Answered, AnswerLog
 from mlstack.serving.answers import confidence, winners
 from mlstack.serving.input_problems import quoted
 from mlstack.serving.journal import Journal
@@ -101,6 +101,7 @@ class Watching:
         if before is None:
             return
         self._forget_drift(model.label)
+        self.answers.outdate(model.label)
         if self.experiment is not None and model.label in self.experiment.arms:
             self.decided(self.experiment.replaced(model.label))
 
@@ -137,10 +138,12 @@ class Watching:
             series.confidence.observe(sure)
         self.traffic.record(outcome.seconds, images=len(outcome.images), failed=False)
         self.alerts.observe(outcome.seconds, failed=False, confidence=sure)
-        if (watched := self.models.get(model.label)) is not None and watched.model is model:
+        watched = self.models.get(model.label)
+        is_current = watched is not None and watched.model is model
+        self._remember(outcome, outdated=not is_current)
+        if watched is not None and is_current:
             self._count(watched, outcome)
-        self._remember(outcome)
-        self._experiment_saw(model.label, failed=False, seconds=outcome.seconds, sure=sure)
+            self._experiment_saw(model.label, failed=False, seconds=outcome.seconds, sure=sure)
 
     def failed(self, label: str, seconds: float) -> None:
         """Learn from a request that the service could not answer though it should have."""
@@ -172,12 +175,11 @@ class Watching:
         judged = [given == one for given, one in both if one is not None and given != UNJUDGED]
         for right in judged:
             self.metrics.feedback.labels(known.arm, str(right).lower()).inc()
-        if judged and self.experiment is not None and known.arm in self.experiment.arms:
+        if judged and not known.outdated and self.experiment is not None and known.arm in self.experiment.arms:
             # Pictures of one request are alike, and the test takes its observations for independent: one a request.
             self.decided(self.experiment.feedback(known.arm, right=all(judged)))
         if judged:  # who tells the same twice, as a client that tries again does, is counted once
-            done = (UNJUDGED,) * len(labels)
-            self.answers.remember(request_id, known.arm, done, journaled=known.journaled)
+            self.answers.remember(request_id, known._replace(predicted=(UNJUDGED,) * len(labels)))
         kept = self.journal is not None and known.journaled and self.journal.feedback(request_id, labels)
         counts = {"right": judged.count(True), "wrong": judged.count(False)}
         return {"request_id": request_id, "model": known.arm, **counts, "journaled": kept}
@@ -235,13 +237,13 @@ class Watching:
             self.metrics.drift_statistic.labels(label, test["name"]).set(test["statistic"])
         self.alerts.set_drift(label, report.drifting)
 
-    def _remember(self, outcome: Outcome) -> None:
+    def _remember(self, outcome: Outcome, *, outdated: bool) -> None:
         model, output = outcome.model, outcome.answer.output
         predicted = winners(model.metadata.task, output) or (UNJUDGED,) * len(output)
         journaled = self.journal is not None and self.journal.record(
             outcome.request_id, model.label, model.shown, outcome.images, output
         )
-        self.answers.remember(outcome.request_id, model.label, predicted, journaled=journaled)
+        self.answers.remember(outcome.request_id, Answered(model.label, predicted, journaled, outdated))
 
     def _experiment_saw(self, label: str, *, failed: bool, seconds: float, sure: float | None) -> None:
         if self.experiment is not None and label in self.experiment.arms:

@@ -8,6 +8,9 @@ TEST_PROCESSES ?= 2
 ENGINE ?=
 ARGS ?=
 BUNDLE ?= outputs/latest/bundle
+DOCKER ?= docker
+COMPOSE ?= $(DOCKER) compose
+BUILD_ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -22,18 +25,21 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 export PYTHON DEVICE TORCH_CPU_INDEX PADDLE_GPU_INDEX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev check train validate export benchmark serve bench bench-accuracy bench-serve test lint format ci clean clean-outputs rename
+.PHONY: help setup setup-dev check train validate export benchmark serve validate-venv validate-docker image-cpu image-gpu up down logs k8s-render \
+    triton-repo bench bench-accuracy bench-serve bench-containers test test-containers lint format ci clean clean-outputs rename
 
 help:  ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	    /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nvariables\n'
 	@printf '  %-20s %s\n' \
 	    PYTHON=python3.12 'the Python that .venv is made from, 3.11 or newer' \
 	    DEVICE=cpu 'or gpu: what to install; auto looks for nvidia-smi' \
 	    ENGINE=paddle 'or lightning: which framework train and validate use' \
-	    BUNDLE=FOLDER 'what bench-serve serves; else that of the newest run' \
+	    BUNDLE=FOLDER 'what up, bench-serve and bench-containers serve; else that of the newest run' \
+    COMPOSE=docker-compose 'where Compose is a program of its own; DOCKER=podman' \
+    BUILD_ARGS="'--build-arg X=Y'" 'passed on when images are built: a mirror, another base' \
 	    ARGS="'seed=1'" 'passed on to train, validate, serve, test and others' \
 	    TORCH_CPU_INDEX=URL 'where the CPU build of torch comes from' \
 	    PADDLE_GPU_INDEX=URL 'where the GPU build of Paddle comes from' \
@@ -88,12 +94,53 @@ bench-serve: $(DEV)  ## the service against its peers, which it installs (1.1 GB
 	@set -e; for file in $(SERVING); do echo "== benchmarks/serving/$$file"; $(PY) benchmarks/serving/$$file $(BUNDLE); done
 	@echo "== benchmarks/serving/fuzz_inputs.py"; $(PY) benchmarks/serving/fuzz_inputs.py --cases 20000
 
+##@ deploy
+
+validate-venv: $(TRAIN)  ## stage 1, on a GPU: one epoch, utilisation, a bundle, a report; ARGS="allow_cpu=true" as a dry run
+	@$(PY) scripts/validate.py stage=venv $(ARGS)
+
+validate-docker: $(TRAIN)  ## stage 2, in CPU containers: builds them, one epoch, serves the bundle of stage 1, a report
+	@$(PY) scripts/validate.py stage=docker $(ARGS)
+
+IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(BUILD_ARGS) --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
+
+image-cpu:  ## ml-serve:latest, which answers requests, and ml-cpu:latest, which trains
+	@$(IMAGE) --target serve --tag ml-serve:latest --file deploy/cpu/Dockerfile .
+	@$(IMAGE) --target train --tag ml-cpu:latest --file deploy/cpu/Dockerfile .
+
+image-gpu:  ## ml-gpu:latest, which trains on NVIDIA GPUs
+	@$(IMAGE) --tag ml-gpu:latest --file deploy/gpu/Dockerfile .
+
+up:  ## two replicas behind nginx on http://127.0.0.1:8080; ARGS="--profile monitoring" with Prometheus and Grafana
+	@cd deploy && BUNDLE="$(abspath $(BUNDLE))" $(COMPOSE) $(ARGS) up --detach --no-build --wait
+
+down:  ## end what up has started; what it has stored stays
+	@cd deploy && $(COMPOSE) --profile '*' down
+
+logs:  ## what the replicas and nginx say, as it comes
+	@cd deploy && $(COMPOSE) logs --follow --tail 100
+
+k8s-render: $(DEV)  ## the Kubernetes manifests as outputs/kubernetes/*.yaml, checked against the schemas
+	@mkdir -p outputs/kubernetes
+	@set -e; for folder in overlays/small overlays/production overlays/canary training; do \
+	    file=outputs/kubernetes/$${folder##*/}.yaml; \
+	    $(VENV)/bin/kubectl kustomize deploy/kubernetes/$$folder >$$file; \
+	    $(VENV)/bin/kubernetes-validate --strict --quiet $$file; \
+	    echo "$$file"; \
+	done
+
+triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, in its bundle/targets/triton
+	@$(PY) scripts/export.py target=triton $(ARGS)
+
 ##@ quality
 
 # One thread a process: several processes whose torch threads compete for the same cores crawl.
 test: $(DEV)  ## run the whole suite with coverage; ARGS="-k loader" picks tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10 \
 	    --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,90) $(ARGS)
+
+test-containers: $(DEV)  ## build the images and run them for real; an engine is started where none answers (20 minutes)
+	@$(PY) -m pytest tests/containers $(ARGS)
 
 lint: $(DEV)  ## ruff, mypy, and the schemas of the workflow files
 	@$(VENV)/bin/ruff check

@@ -10,6 +10,7 @@ LABELS = {
     "inference_requests": {"model", "status"},
     "inference_rejections": {"reason"},
     "inference_images": {"model"},
+    "inference_failures": {"model"},
     "inference_feedback": {"model", "right"},
     "experiment_decisions": {"kind"},
     "model_reloads": {"model", "result"},
@@ -50,6 +51,7 @@ def touch_all(metrics: Metrics) -> None:
     metrics.answered("cats", 200)
     metrics.rejections.labels("invalid").inc()
     metrics.feedback.labels("cats", "true").inc()
+    metrics.failures.labels("cats").inc()
     metrics.decisions.labels("promoted").inc()
     metrics.reloads.labels("cats", "loaded").inc()
     metrics.share.labels("cats").set(0.5)

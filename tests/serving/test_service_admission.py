@@ -215,7 +215,7 @@ def test_who_asks_too_often_waits_and_others_do_not(start: Start) -> None:
         assert (await ask(service, "GET", "/health")).status == 200
 
     run(main)
-    assert rejected(service, "overloaded") == 2
+    assert rejected(service, "rate_limited") == 2
 
 
 def test_a_key_has_a_limit_of_its_own_and_guessing_keys_is_limited_too(

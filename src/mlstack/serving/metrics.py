@@ -49,6 +49,7 @@ class Metrics:
         self._requests: dict[tuple[str, int], Counter] = {}
         self.requests = self._counter("inference_requests", "Requests that were answered", "model", "status")
         self.rejections = self._counter("inference_rejections", "Requests that were refused", "reason")
+        self.failures = self._counter("inference_failures", "Requests that a model could not answer", "model")
         self.images = self._counter("inference_images", "Images that were answered", "model")
         self.feedback = self._counter("inference_feedback", "True labels that came back", "model", "right")
         self.decisions = self._counter("experiment_decisions", "Decisions about the canary", "kind")

@@ -69,8 +69,13 @@ def not_found(detail: str) -> Problem:
 
 
 def overloaded(detail: str, *, retry_after: float) -> Problem:
-    """429: the queue is full, or this client asks too often; `retry_after` in seconds."""
+    """429: the queue is full; `retry_after` in seconds."""
     return Problem(429, detail, reason="overloaded", headers=(_retry_after(retry_after),))
+
+
+def rate_limited(detail: str, *, retry_after: float) -> Problem:
+    """429: this client asks too often; `retry_after` in seconds."""
+    return Problem(429, detail, reason="rate_limited", headers=(_retry_after(retry_after),))
 
 
 def not_ready(detail: str, *, retry_after: float = 1.0) -> Problem:

@@ -16,7 +16,7 @@ from mlstack.serving.messages import Head, Request, Response
 from mlstack.serving.metrics import Metrics
 from mlstack.serving.open_inference import v2_problem
 from mlstack.serving.predicting import MODEL_HEADER
-from mlstack.serving.problems import Problem, not_found, overloaded
+from mlstack.serving.problems import Problem, not_found, overloaded, rate_limited
 from mlstack.serving.rate_limits import RateLimits, client_address
 from mlstack.serving.routes import Route, Routes
 from mlstack.serving.web_origins import asking_headers, check_host, check_origin, reading_headers
@@ -123,7 +123,7 @@ class Service:
             wait = self.rates.take(f"key {client.name}" if client else client_address(head.peer))
             if wait > 0:
                 allowed = f"{self.settings.rate_limit:g} requests a second"
-                raise overloaded(f"more than {allowed}: try again in {wait:.1f} s", retry_after=wait)
+                raise rate_limited(f"more than {allowed}: try again in {wait:.1f} s", retry_after=wait)
         if self.keys is not None and client is None:
             raise key_needed(head.headers)
         if route.admin and not (client.admin if client else self._own_machine_only):

@@ -97,6 +97,7 @@ class Watching:
         if before is not None:
             self.metrics.info.remove(*_info(before.model))
         self.metrics.info.labels(*_info(model)).set(1)
+        self.metrics.failures.labels(model.label)  # a series that begins at its first failure hides that one from rate()
         self.models[model.label] = Watched(model, drift)
         if before is None:
             return
@@ -147,6 +148,7 @@ class Watching:
 
     def failed(self, label: str, seconds: float) -> None:
         """Learn from a request that the service could not answer though it should have."""
+        self.metrics.failures.labels(label).inc()
         self.traffic.record(seconds, images=0, failed=True)
         self.alerts.observe(seconds, failed=True, confidence=None)
         self._experiment_saw(label, failed=True, seconds=seconds, sure=None)

@@ -126,6 +126,11 @@ class RunFolder:
         results = self.read_results() if self.results_path.exists() else {}
         write_text(self.results_path, json.dumps({**results, **entries}, indent=2, ensure_ascii=False) + "\n")
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on with."""
+        return any(self.checkpoints.glob("[!.]*.ckpt"))
+
     def checkpoint(self, which: str = "best") -> Path:
         """The file of the `best` or the `last` checkpoint.
 
@@ -266,13 +271,8 @@ def find_resumable(which: str, *, output_dir: str | Path = "outputs") -> RunFold
             hint = f"start a new run from them: init_from={which}"
             raise RunError(f"resume={which}: a converted run holds weights, and no optimizer to go on with", hint=hint)
         return run
-    started = [
-        (run.started, run)
-        for path in root.glob("*/*/checkpoints")
-        if (run := RunFolder(path.parent)).config_path.is_file()
-        and any(path.glob("[!.]*.ckpt"))
-        and not run.is_converted
-    ]
+    folders = (RunFolder(path.parent) for path in root.glob("*/*/config.yaml"))
+    started = [(run.started, run) for run in folders if run.has_checkpoint and not run.is_converted]
     if not started:
         raise RunError(
             f"resume=latest: no run in {root}/ has a checkpoint",

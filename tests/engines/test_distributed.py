@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from held_digits import HOLD_VARIABLE
 from numpy.typing import NDArray
 
 from mlstack.engines.factory import weight_files
@@ -63,9 +64,10 @@ def launcher(engine: str) -> Any:
     return importlib.import_module(f"launchers_{engine}")
 
 
-def start(*command: str) -> subprocess.Popen[str]:
+def start(*command: str, **more: str) -> subprocess.Popen[str]:
+    environment = {**ENVIRONMENT, **more}
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
     )
 
 
@@ -182,6 +184,30 @@ def test_a_run_of_two_processes_stops_at_a_sigterm_with_a_checkpoint_and_goes_on
         assert {key: row[key] for key in row if key not in clock} == {
             key: expected[key] for key in row if key not in clock
         }
+
+
+def test_a_job_of_two_processes_that_loses_one_goes_on_when_it_is_started_again(engine: str, tmp_path: Path) -> None:
+    note = tmp_path / "held"
+    longer = {"data.target": "held_digits:load", "data.args.train": 384, "trainer.checkpoint_every_n_steps": 5}
+    arguments = words(engine, tmp_path, **longer, **{"trainer.max_epochs": 2, "trainer.job": "digits"})
+
+    def launched(**more: str) -> subprocess.Popen[str]:
+        return start(*launcher(engine).of_two_processes(port=free_port(), folder=tmp_path), SCRIPT, *arguments, **more)
+
+    stopped = launched(**{HOLD_VARIABLE: str(note)})
+    while not note.exists():
+        assert stopped.poll() is None, stopped.communicate()[1]
+        time.sleep(0.01)
+    os.kill(int(note.read_text()), signal.SIGKILL)
+    stopped.communicate(timeout=120)
+    assert stopped.returncode != 0
+    ended(launched())
+    run = only_run(tmp_path)
+    [resumed] = [line for line in (run / "train.log").read_text().splitlines() if "  resume  " in line]
+    assert "at epoch 2, " in resumed
+    assert " 0 of its batches" not in resumed
+    facts = json.loads((run / "results.json").read_text())
+    assert (facts["status"], facts["steps"]) == ("finished", 48)
 
 
 def steps(engine: str, run: Path) -> int:

@@ -36,6 +36,7 @@ CHANGEABLE = frozenset(
         "trainer.checkpoint_every_n_steps",
         "trainer.progress_bar",
         "trainer.limit_test_batches",
+        "trainer.job",
     )
 )
 
@@ -75,7 +76,7 @@ def check_changes(stored: Config, config: Config) -> list[str]:
     """
     changes = []
     for key in walk(Config):
-        before, now = _value(stored, key.name), _value(config, key.name)
+        before, now = value_of(stored, key.name), value_of(config, key.name)
         if before == now:
             continue
         # Another place is fine; whether it is the same teacher, its checkpoint says. With or without one is not.
@@ -118,7 +119,8 @@ def is_over(run: RunFolder, changes: Sequence[str]) -> bool:
     return not changes and run.results_path.exists() and run.read_results().get("status") == "finished"
 
 
-def _value(config: Config, name: str) -> Any:
+def value_of(config: Config, name: str) -> Any:
+    """The value of a key, named with dots."""
     value: Any = config
     for part in name.split("."):
         value = getattr(value, part)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlstack.commands.evaluate import measure
+from mlstack.commands.jobs import Job, begun_run, going_on, job_of
 from mlstack.commands.pruning import pruning_facts, pruning_line, with_pruned
 from mlstack.commands.resume import check_changes, is_over, starting_weights
 from mlstack.commands.teacher import check_same_teacher, check_teacher, teacher_facts, teacher_line, with_teacher
@@ -49,10 +50,12 @@ IMAGENET_STD = [0.229, 0.224, 0.225]
 def train(config: Config) -> None:
     """Train a model as the settings say, or go on with a run that was stopped, and leave a finished run folder.
 
+    Where the command has the name of a job, it goes on with the run that this job has begun; see `jobs.py`.
+
     Raises:
         MLStackError: Settings, data or hardware that can't work; no new run folder is left behind.
     """
-    resumed = _resumed(config)
+    asked, job, resumed = config, job_of(config), _resumed(config)
     if resumed is not None and is_over(resumed.run, resumed.changes):
         say(f"{resumed.run.path} has finished: nothing to do (more epochs: trainer.max_epochs=N)")
         return
@@ -65,10 +68,13 @@ def train(config: Config) -> None:
             check_pretrained(config.model.name, config.trainer.engine)
     engine = create_engine(config.trainer.engine)
     engine.check(config)
+    if (begun := begun_run(job, asked, engine)) is not None:
+        config = going_on(begun, asked)
+        resumed = Resumed(begun, check_changes(begun.read_config(), config))
     dataset = load_dataset(config.data)
     config = complete(config, dataset)
     check_teacher(config)
-    run = resumed.run if resumed else _new_run(engine, config)
+    run = resumed.run if resumed else _new_run(engine, config, job)
     if not is_main_process():
         engine.fit(config, dataset, run)
         return
@@ -77,10 +83,8 @@ def train(config: Config) -> None:
         if resumed:
             _reopen(run, config, dataset, resumed.changes)
         else:
-            run.write_config(config)
-            started = datetime.now(UTC).isoformat()
             facts = {"data": _data_facts(dataset), **teacher_facts(config), **provenance()}
-            run.update_results(status="running", started_at=started, **facts)
+            run.update_results(status="running", **facts)
         say(_opening(config, dataset, run, ranks=engine.world_size(config)))
         result = _fit(engine, config, dataset, run)
         _conclude(engine, config, dataset, run, result)
@@ -101,12 +105,20 @@ def _resumed(config: Config) -> Resumed | None:
     return Resumed(run, check_changes(run.read_config(), config))
 
 
-def _new_run(engine: Engine, config: Config) -> RunFolder:
-    """The folder of a new run; of several processes only the first one makes it."""
+def _new_run(engine: Engine, config: Config, job: Job | None) -> RunFolder:
+    """The folder of a new run; of several processes only the first one makes it.
+
+    It holds settings and job before the other processes are waited for: one that is lost by then costs no second run.
+    """
     if (announced := announced_run()) is not None:
         return announced
-    made = str(create_run(config).path) if is_main_process() else None
-    return RunFolder(Path(engine.share(config, made)))
+    if not is_main_process():
+        return RunFolder(Path(engine.share(config, None)))
+    run = create_run(config)
+    run.write_config(config)
+    run.update_results(started_at=datetime.now(UTC).isoformat(), **({"job": asdict(job)} if job else {}))
+    engine.share(config, str(run.path))
+    return run
 
 
 def _reopen(run: RunFolder, config: Config, dataset: Dataset, changes: list[str]) -> None:
@@ -153,20 +165,16 @@ def _fit(engine: Engine, config: Config, dataset: Dataset, run: RunFolder) -> Ru
     try:
         return engine.fit(config, dataset, run)
     except MLStackError as error:
-        if config.resume is None and not run.metrics_path.exists() and not _has_checkpoint(run):  # nothing to keep
+        if config.resume is None and not run.metrics_path.exists() and not run.has_checkpoint:  # nothing to keep
             discard_run(run)
         else:
             _note_end(run, "failed", error)
         raise
     except BaseException as error:
         _note_end(run, "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed", error)
-        if _has_checkpoint(run):
+        if run.has_checkpoint:
             say(f"go on with  python scripts/train.py resume={run.path}")
         raise
-
-
-def _has_checkpoint(run: RunFolder) -> bool:
-    return any(run.checkpoints.glob("[!.]*.ckpt"))
 
 
 def _note_end(run: RunFolder, status: str, error: BaseException) -> None:

@@ -109,6 +109,9 @@ class TrainerConfig:
     channels_last: bool = key(True, "Keep images as batch, height, width, channel in memory: faster convolutions")
     compile: bool = key(False, "Compile the network (pays off on a GPU in long runs)")
     sync_batchnorm: bool = key(False, "Share batch-norm statistics between devices")
+    job: str | None = key(
+        None, "Name of a job: started again, it goes on with its unfinished run; null = torchrun's --rdzv-id"
+    )
     progress_bar: bool = key(True, "Show a bar with images/s and the time left")
     lightning: dict[str, Any] = key({}, "Any other argument of pytorch_lightning.Trainer, such as detect_anomaly")
     paddle: dict[str, Any] = key({}, "Flags of Paddle's own, such as FLAGS_cudnn_exhaustive_search")

@@ -13,6 +13,14 @@ from mlstack.errors import TrainingError
 from mlstack.runs import RUN_FOLDER_VARIABLE, RunFolder
 from mlstack.trackers import Tracker, close_trackers
 
+# How Gloo, which both frameworks use on a CPU, and NCCL begin what they say of a process that does not answer.
+LOST_CONNECTION = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Timed out waiting",
+    "remote process exited or there was a network error",
+)
+
 
 @contextmanager
 def announced(run: RunFolder) -> Iterator[None]:
@@ -39,6 +47,19 @@ def out_of_memory(config: Config) -> TrainingError:
         hint=f"try data.batch_size={max(1, size // 2)} trainer.accumulate_grad_batches="
         f"{2 * config.trainer.accumulate_grad_batches} (the same step in smaller parts)\n"
         "or trainer.precision=bf16, model.gradient_checkpointing=true, a smaller data.image_size",
+    )
+
+
+def lost_connection(error: BaseException) -> TrainingError | None:
+    """One message where another process of the run, or its machine, is gone; None for any other error."""
+    first = next(iter(str(error).splitlines()), "")
+    if not any(mark in first for mark in LOST_CONNECTION):
+        return None
+    cause = first.rpartition(".cc:")[2].partition("] ")[2].partition(". This is typically")[0]
+    return TrainingError(
+        f"another process of this run is gone: {cause or first}",
+        hint="what it said last tells why\n"
+        "a job with a name (torchrun's --rdzv-id, or trainer.job) goes on when it is started again; others: resume=",
     )
 
 

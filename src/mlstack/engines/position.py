@@ -5,10 +5,11 @@ A run goes on at (epoch, batch): its loader starts the epoch with that batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from mlstack.errors import HardwareError
+from mlstack.errors import HardwareError, RunError
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,20 @@ class Position:
                 f"this run was trained by {self.world_size} processes, and {world_size} would go on with it",
                 hint=f"start it with as many as before (with a launcher: --nproc_per_node {self.world_size})\n"
                 "or start a new run from its weights: init_from=<run folder>",
+            )
+
+    def check_shared(self, places: Sequence[tuple[int, int]]) -> None:
+        """RunError where processes go on from other places than this one: they have read other checkpoints.
+
+        Args:
+            places: `place` of every process, by rank.
+        """
+        others = [f"rank {rank} at {place}" for rank, place in enumerate(places) if tuple(place) != self.place]
+        if others:
+            raise RunError(
+                f"the processes of this run see different checkpoints: (epoch, batch) {self.place} here, {others[0]}",
+                hint="output_dir has to be one folder that all machines share\n"
+                "a network folder may show an old state for seconds: mount it with actimeo=1, and start again",
             )
 
     def seed(self, seed: int, *, rank: int) -> int:

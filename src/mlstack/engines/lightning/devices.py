@@ -47,23 +47,26 @@ def world_size(trainer: TrainerConfig) -> int:
     return devices * nodes
 
 
-def share_text(text: str | None, accelerator: str) -> str:
-    """Rank 0's text on every process that a launcher has started; with no launcher the text itself.
+def connect(accelerator: str) -> None:
+    """Join the other processes that a launcher has started, where there are any; a second time does nothing.
 
-    The connection that is made for it is the one that training uses afterwards: Lightning takes it over.
+    The connection is the one that training uses afterwards: Lightning takes it over.
     """
-    if not launched_from_outside() or int(os.environ["WORLD_SIZE"]) == 1:
-        assert text is not None
-        return text
+    if not launched_from_outside() or int(os.environ["WORLD_SIZE"]) == 1 or torch.distributed.is_initialized():
+        return
     on_gpu = resolve_accelerator(accelerator, machine()) == "gpu"
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
     atexit.register(_disconnect)
-    box = [text]
-    torch.distributed.broadcast_object_list(box, src=0)
-    assert box[0] is not None
-    return box[0]
+
+
+def share_text(text: str | None, accelerator: str) -> str:
+    """Rank 0's text on every process that a launcher has started; with no launcher the text itself."""
+    connect(accelerator)
+    answer = gathered(text)[0]
+    assert answer is not None
+    return str(answer)
 
 
 def gathered(value: Any) -> list[Any]:

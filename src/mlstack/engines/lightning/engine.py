@@ -20,7 +20,7 @@ from mlstack.engines.devices import check_devices
 from mlstack.engines.guards import closing_unless_done
 from mlstack.engines.lightning import inference
 from mlstack.engines.lightning.checkpoints import Checkpoints
-from mlstack.engines.lightning.devices import device_name, machine, share_text, world_size
+from mlstack.engines.lightning.devices import connect, device_name, gathered, machine, share_text, world_size
 from mlstack.engines.lightning.distillation import build_teacher
 from mlstack.engines.lightning.export import write_onnx
 from mlstack.engines.lightning.guards import explained, launching
@@ -72,6 +72,8 @@ class LightningEngine:
         newest = newest_checkpoint(run.checkpoints, read_checkpoint) if resumes else None
         checkpoint, position = newest or (None, Position())
         position.check_world_size(world_size(config.trainer))
+        connect(config.trainer.accelerator)
+        position.check_shared(gathered(position.place))
         torch.manual_seed(config.seed)
         model = config.model if checkpoint is None else replace(config.model, pretrained=False)
         last, weights = config.trainer.channels_last, checkpoint or starting_point(config)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from mlstack.config import Config
-from mlstack.engines.guards import announced, out_of_memory
+from mlstack.engines.guards import announced, lost_connection, out_of_memory
 from mlstack.runs import RunFolder
 
 
@@ -26,10 +26,12 @@ def launching(run: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def explained(config: Config) -> Iterator[None]:
-    """Turn memory that runs out into one message with the next batch size to try."""
+    """Turn memory that runs out, and another process that is gone, into one message with what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if (lost := lost_connection(error)) is not None:
+            raise lost from error
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         raise out_of_memory(config) from error

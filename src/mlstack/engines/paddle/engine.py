@@ -19,11 +19,11 @@ from mlstack.engines.batches import class_counts, plan_of, sources, whitening_im
 from mlstack.engines.budget import limited
 from mlstack.engines.checkpoint_files import CheckpointFolder
 from mlstack.engines.devices import check_devices
-from mlstack.engines.guards import announced, closing_unless_done, out_of_memory
+from mlstack.engines.guards import announced, closing_unless_done, lost_connection, out_of_memory
 from mlstack.engines.paddle import inference
 from mlstack.engines.paddle.callbacks import Conductor, Validation
 from mlstack.engines.paddle.checkpoints import Checkpoints
-from mlstack.engines.paddle.devices import device_name, machine, rank, set_device, share_text, world_size
+from mlstack.engines.paddle.devices import device_name, gathered, machine, rank, set_device, share_text, world_size
 from mlstack.engines.paddle.distillation import build_teacher
 from mlstack.engines.paddle.export import write_onnx
 from mlstack.engines.paddle.flags import check_flags, with_flags
@@ -75,6 +75,7 @@ class PaddleEngine:
         ranks = world_size(config.trainer)
         position.check_world_size(ranks)
         with announced(run), explained(config), joined(config.trainer, ranks), prepared(config):
+            position.check_shared(gathered(position.place))
             device = set_device(config.trainer.accelerator)
             paddle.seed(config.seed)
             model = config.model if checkpoint is None else replace(config.model, pretrained=False)
@@ -189,10 +190,12 @@ def prepared(config: Config) -> Iterator[None]:
 
 @contextmanager
 def explained(config: Config) -> Iterator[None]:
-    """Turn memory that runs out into one message with the next batch size to try."""
+    """Turn memory that runs out, and another process that is gone, into one message with what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if (lost := lost_connection(error)) is not None:
+            raise lost from error
         if not isinstance(error, MemoryError) and "ResourceExhausted" not in str(error):
             raise
         raise out_of_memory(config) from error

@@ -10,7 +10,7 @@ from mlstack.config.trainer import ACCELERATORS
 
 QUANTIZE_MODES = ("none", "int8", "dynamic", "fp16")
 CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
-TARGETS = ("onnx", "openvino", "torchscript", "tensorrt", "coreml", "executorch", "litert")
+TARGETS = ("onnx", "openvino", "torchscript", "tensorrt", "coreml", "executorch", "litert", "triton")
 COLOR_ORDERS = ("rgb", "bgr")
 ANSWERS = ("logits", "probabilities")
 RESIZE_RULES = ("crop", "stretch", "pad")
@@ -43,7 +43,7 @@ class ExportConfig:
     output_dir: str = key("outputs", "Folder in which latest is looked for", path=True)
     name: str | None = key(None, "Name of the model in a service; null = <data>_<model>")
     version: str | None = key(None, "Its version; null = the name of the run folder")
-    target: str = key("onnx", "What to write; all but onnx need a package of their own", choices=TARGETS)
+    target: str = key("onnx", "What to write; most need a package of their own", choices=TARGETS)
     quantize: QuantizeConfig = group(QuantizeConfig)
     calibrate: bool = key(True, "Fit a temperature on val, so that 80 % sure means right 8 times in 10")
     parity_images: int = key(1000, "Images of val on which the bundle has to answer as the network does", minimum=1)

@@ -1,4 +1,4 @@
-"""A bundle's model for other runtimes: OpenVINO, TorchScript, TensorRT, Core ML, ExecuTorch, LiteRT.
+"""A bundle's model for other runtimes: OpenVINO, TorchScript, TensorRT, Core ML, ExecuTorch, LiteRT, Triton.
 
 `check` before anything expensive, `convert` once the bundle is there:
 

@@ -106,7 +106,7 @@ def needs_run(run: RunFolder | None, target: str) -> RunFolder:
         raise ConfigError(
             f"target={target} starts from a run's network, and onnx= gives none",
             key="target",
-            hint="from an ONNX file: target=openvino or target=tensorrt",
+            hint="from an ONNX file: target=openvino, target=tensorrt or target=triton",
         )
     return run
 

@@ -18,7 +18,7 @@ from mlstack.bundle.replacing import replacing
 from mlstack.config.export import ExportConfig
 from mlstack.errors import ConfigError, ExportError, OutputError
 from mlstack.export.parity import Parity
-from mlstack.export.targets import openvino, tensorrt, torchscript
+from mlstack.export.targets import openvino, tensorrt, torchscript, triton
 from mlstack.export.targets.base import Converted, Model, Request, Target, bundle_answers
 from mlstack.export.targets.compare import EXACT, compared, failure
 from mlstack.export.targets.separate import COREML, EXECUTORCH, LITERT
@@ -32,6 +32,7 @@ TARGETS: dict[str, Target] = {
     "coreml": COREML,
     "executorch": EXECUTORCH,
     "litert": LITERT,
+    "triton": triton,
 }
 EXPERIMENTAL = ("coreml", "executorch", "litert")
 

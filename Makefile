@@ -97,10 +97,10 @@ bench-serve: $(DEV)  ## the service against its peers, which it installs (1.1 GB
 ##@ deploy
 
 validate-venv: $(TRAIN)  ## stage 1, on a GPU: one epoch, utilisation, a bundle, a report; ARGS="allow_cpu=true" as a dry run
-	@$(PY) scripts/validate.py stage=venv $(ARGS)
+	@$(PY) scripts/validate.py stage=venv $(if $(ENGINE),engine=$(ENGINE)) $(ARGS)
 
 validate-docker: $(TRAIN)  ## stage 2, in CPU containers: builds them, one epoch, serves the bundle of stage 1, a report
-	@$(PY) scripts/validate.py stage=docker $(ARGS)
+	@$(PY) scripts/validate.py stage=docker $(if $(ENGINE),engine=$(ENGINE)) $(ARGS)
 
 IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(BUILD_ARGS) --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
 
@@ -129,8 +129,8 @@ k8s-render: $(DEV)  ## the Kubernetes manifests as outputs/kubernetes/*.yaml, ch
 	    echo "$$file"; \
 	done
 
-triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, in its bundle/targets/triton
-	@$(PY) scripts/export.py target=triton $(ARGS)
+triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, in its targets/triton
+	@$(PY) scripts/export.py target=triton quantize.mode=int8 $(ARGS)
 
 ##@ quality
 

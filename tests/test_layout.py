@@ -31,7 +31,8 @@ FLOORS = {
     "engines": 4,
     "reports": 5,
     "export": 6,
-    "commands": 7,
+    "validation": 7,
+    "commands": 8,
 }
 FRAMEWORKS = {"torch", "torchvision", "pytorch_lightning", "lightning", "torchmetrics", "timm", "paddle"}
 KNOW_A_FRAMEWORK = {"models", "engines", "commands"}

@@ -8,7 +8,11 @@ import pytest
 from mlstack.commands import validate as command
 from mlstack.config.commands import ValidateConfig
 from mlstack.config.trainer import ENGINES
-from mlstack.errors import OutputError
+from mlstack.errors import HardwareError, OutputError
+from mlstack.utils import hardware
+from mlstack.validation.models import SHIPPED
+from mlstack.validation.report import StageReport, judge, not_checked, read_report
+from mlstack.validation.training import ROOT
 
 # Stands in for scripts/train.py: what each model does is written in its name.
 SCRIPT = """
@@ -39,15 +43,15 @@ def run(folder: Path, models: list[str], *, engine: str = ENGINES[-1]) -> None:
 
 
 def test_every_shipped_model_has_its_yaml() -> None:
-    for model in command.SHIPPED:
-        assert (command.ROOT / "configs" / "model" / f"{model}.yaml").is_file()
+    for model in SHIPPED:
+        assert (ROOT / "configs" / "model" / f"{model}.yaml").is_file()
 
 
 def test_the_table_shows_what_each_run_reached(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, [])
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split() for line in lines if line.split()[-1] == "ok"]
-    assert [row[0] for row in rows] == list(command.SHIPPED)
+    assert [row[0] for row in rows] == list(SHIPPED)
     assert rows[0][1:3] == ["11,172,810", "0.7500"]
     assert rows[0][4:] == ["1,234", "812", "MB", "ok"]
 
@@ -75,3 +79,37 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_training(tmp_path
     (tmp_path / "outputs").write_text("a file where a folder is wanted")
     with pytest.raises(OutputError, match="cannot write to"):
         run(tmp_path, [])
+
+
+def test_a_stage_that_can_not_begin_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "gpu_driver", lambda: None)
+    with pytest.raises(HardwareError, match="needs an NVIDIA GPU"):
+        command.validate(ValidateConfig(stage="venv", output_dir=str(tmp_path / "outputs")))
+    assert not list(tmp_path.iterdir())
+
+
+def stage_report(value: float) -> StageReport:
+    slow = judge("one epoch", value, "at_most", 120.0, unit="s", mend="a smaller data set")
+    no_gpu = not_checked("GPU memory", "at_most", 0.8, reason="no GPU here")
+    return StageReport("venv", "quick", "", False, "2026-11-22", True, {}, {}, (slow, no_gpu), {}, None)
+
+
+def test_a_report_is_written_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.conclude(stage_report(60.0), tmp_path)
+    assert read_report(tmp_path / "venv.json") == stage_report(60.0)
+    said = capsys.readouterr().out
+    assert "a dry run on the CPU" in said
+    assert [line.split()[:3] for line in said.splitlines() if line.startswith("one")] == [["one", "epoch", "60"]]
+    assert "GPU memory (not checked): no GPU here" in said
+    assert f"written: {tmp_path / 'venv.json'}, {tmp_path / 'venv.md'}" in said
+
+
+def test_a_failed_criterion_ends_with_status_1_after_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        command.conclude(stage_report(200.0), tmp_path)
+    assert (tmp_path / "venv.md").is_file()
+    captured = capsys.readouterr()
+    assert "one epoch (FAIL): a smaller data set" in captured.out
+    assert captured.err == "failed: one epoch\n"

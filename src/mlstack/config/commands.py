@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mlstack.config.data import DataConfig
 from mlstack.config.keys import MISSING, group, key
 from mlstack.config.trainer import ACCELERATORS, ENGINES
+from mlstack.config.validation import PROFILES, STAGES, DockerStageConfig, VenvStageConfig
 
 SPLITS = ("train", "val", "test")
 CHECKPOINTS = ("best", "last")
@@ -76,14 +77,21 @@ class CheckEnvConfig:
 
 @dataclass
 class ValidateConfig:
-    """Train every shipped model for a moment and show what came out."""
+    """Find out whether this code works here: its models, its GPU, its containers."""
 
-    models: list[str] = key([], "Choices of the model group; [] = every shipped one")
+    stage: str = key(
+        "models", "models = train each for a moment; venv = stage 1, on the GPU; docker = stage 2", choices=STAGES
+    )
+    profile: str = key("quick", "Of a stage: quick = one model, 5 minutes; full = all, 30 minutes", choices=PROFILES)
+    models: list[str] = key([], "Choices of the model group; [] = every shipped one, quick: resnet18")
     data: str = key("digits", "Choice of the data group")
     engine: str = key(ENGINES[0], "Framework that trains", choices=ENGINES)
     max_epochs: int = key(1, "Passes over the training images", unit="epochs", minimum=1)
     accelerator: str = key("auto", "Kind of device; auto = GPU where there is one", choices=ACCELERATORS)
-    output_dir: str = key("outputs", "Folder in which run folders are made", path=True)
+    allow_cpu: bool = key(False, "Stage venv without a GPU all the same: a dry run, marked as such in the report")
+    output_dir: str = key("outputs", "Folder in which run folders are made, and validate/ with the reports", path=True)
+    venv: VenvStageConfig = group(VenvStageConfig)
+    docker: DockerStageConfig = group(DockerStageConfig)
 
 
 @dataclass

@@ -32,6 +32,7 @@ from mlstack.config.vocabulary import CONFIG_DIR, Vocabulary, read_vocabulary
 from mlstack.errors import ConfigError
 
 T = TypeVar("T")
+EMPTY = Path(__file__).parent  # a folder without YAML
 
 
 def compose(
@@ -71,7 +72,9 @@ def compose_node(
     if base is not None:
         vocabulary = Vocabulary(vocabulary.keys, groups={})
     prepared = [prepare(override, vocabulary, multirun=False) for override in overrides]
-    with _explained(vocabulary), _hydra([*config_dirs, CONFIG_DIR]) as search_path:
+    # Hydra takes each folder in configs/ for a group: a command without groups may still have a key called data.
+    folders = [*config_dirs, CONFIG_DIR] if vocabulary.groups or base is not None else [EMPTY]
+    with _explained(vocabulary), _hydra(folders) as search_path:
         primary = _register(schema, config_name, base, has_file=bool(vocabulary.groups))
         return hydra.compose(primary, [*search_path, *prepared])
 

@@ -31,15 +31,15 @@ export PYTHON DEVICE TORCH_CPU_INDEX PADDLE_GPU_INDEX
 help:  ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	    /^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nvariables\n'
-	@printf '  %-20s %s\n' \
+	@printf '  %-22s %s\n' \
 	    PYTHON=python3.12 'the Python that .venv is made from, 3.11 or newer' \
 	    DEVICE=cpu 'or gpu: what to install; auto looks for nvidia-smi' \
 	    ENGINE=paddle 'or lightning: which framework train and validate use' \
 	    BUNDLE=FOLDER 'what up, bench-serve and bench-containers serve; else that of the newest run' \
     COMPOSE=docker-compose 'where Compose is a program of its own; DOCKER=podman' \
-    BUILD_ARGS="'--build-arg X=Y'" 'passed on when images are built: a mirror, another base' \
+    BUILD_ARGS="'--build-arg X=Y'" 'passed on when images are built, such as PYTHON_IMAGE=a mirror of it' \
 	    ARGS="'seed=1'" 'passed on to train, validate, serve, test and others' \
 	    TORCH_CPU_INDEX=URL 'where the CPU build of torch comes from' \
 	    PADDLE_GPU_INDEX=URL 'where the GPU build of Paddle comes from' \
@@ -94,6 +94,10 @@ bench-serve: $(DEV)  ## the service against its peers, which it installs (1.1 GB
 	@set -e; for file in $(SERVING); do echo "== benchmarks/serving/$$file"; $(PY) benchmarks/serving/$$file $(BUNDLE); done
 	@echo "== benchmarks/serving/fuzz_inputs.py"; $(PY) benchmarks/serving/fuzz_inputs.py --cases 20000
 
+bench-containers: $(DEV)  ## the serving image in figures, then updates and killed replicas behind nginx; BUNDLE=FOLDER (6 minutes)
+	@$(PY) benchmarks/containers/serve_image.py $(BUNDLE)
+	@$(PY) benchmarks/containers/rolling_update.py
+
 ##@ deploy
 
 validate-venv: $(TRAIN)  ## stage 1, on a GPU: one epoch, utilisation, a bundle, a report; ARGS="allow_cpu=true" as a dry run
@@ -102,7 +106,9 @@ validate-venv: $(TRAIN)  ## stage 1, on a GPU: one epoch, utilisation, a bundle,
 validate-docker: $(TRAIN)  ## stage 2, in CPU containers: builds them, one epoch, serves the bundle of stage 1, a report
 	@$(PY) scripts/validate.py stage=docker $(if $(ENGINE),engine=$(ENGINE)) $(ARGS)
 
-IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(BUILD_ARGS) --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
+# --build-arg NAME without a value passes on what the environment holds, and nothing where it holds nothing.
+INDEXES := $(addprefix --build-arg ,PIP_INDEX_URL PIP_EXTRA_INDEX_URL TORCH_CPU_INDEX PADDLE_GPU_INDEX)
+IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(INDEXES) --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS)
 
 image-cpu:  ## ml-serve:latest, which answers requests, and ml-cpu:latest, which trains
 	@$(IMAGE) --target serve --tag ml-serve:latest --file deploy/cpu/Dockerfile .
@@ -129,8 +135,9 @@ k8s-render: $(DEV)  ## the Kubernetes manifests as outputs/kubernetes/*.yaml, ch
 	    echo "$$file"; \
 	done
 
-triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, in its targets/triton
+triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, outputs/triton
 	@$(PY) scripts/export.py target=triton quantize.mode=int8 $(ARGS)
+	@rm -rf outputs/triton && cp -R outputs/latest/targets/triton outputs/triton
 
 ##@ quality
 

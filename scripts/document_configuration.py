@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mlstack.config import commands
+from mlstack.config.comparison import ComparePerformanceConfig
 from mlstack.config.keys import MISSING, Key, walk
 from mlstack.config.root import Config
 
@@ -47,6 +48,7 @@ COMMANDS = {
     "download.py": commands.DownloadConfig,
     "check_env.py": commands.CheckEnvConfig,
     "validate.py": commands.ValidateConfig,
+    "compare_performance.py": ComparePerformanceConfig,
 }
 
 

@@ -36,6 +36,14 @@ def test_uncommitted_changes_are_recorded(repository: Path) -> None:
 def test_outside_of_a_repository_there_is_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_state(tmp_path) == {}
+    monkeypatch.setenv("MLSTACK_COMMIT", "unknown")  # an image that was built without REVISION
+    assert git_state(tmp_path) == {}
+
+
+def test_an_image_knows_the_commit_that_it_was_built_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setenv("MLSTACK_COMMIT", "1234abcd")
+    assert git_state(tmp_path) == {"commit": "1234abcd"}
 
 
 def test_without_git_there_is_no_state(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

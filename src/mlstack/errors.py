@@ -10,6 +10,7 @@ MLStackError                  one clear message, exit status 2, no traceback
 ├── TrainingError             training that can't go on: a loss that is no number, memory that is full
 ├── ExportError               a network that can't become a bundle, or not one that answers as it does
 ├── BundleError               a bundle that is not there, damaged, or of another schema version
+├── ContainerError            a container engine that can't be had, or something that it refused
 └── OutputError               a path that can't be written
 """
 
@@ -101,6 +102,10 @@ class ExportError(MLStackError):
 
 class BundleError(MLStackError):
     """A bundle that is not there, damaged, or of another schema version."""
+
+
+class ContainerError(MLStackError):
+    """A container engine that can't be had, or something that it refused."""
 
 
 class OutputError(MLStackError):

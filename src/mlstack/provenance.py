@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -44,7 +45,10 @@ def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def git_state(folder: Path = Path(__file__).parent) -> dict[str, Any]:
-    """Commit of the code and whether it has uncommitted changes; empty outside a git checkout."""
+    """Commit of the code and whether it has uncommitted changes; in an image the commit that it was built from.
+
+    Empty outside a git checkout and outside of our images (deploy/cpu/Dockerfile sets MLSTACK_COMMIT).
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -54,4 +58,5 @@ def git_state(folder: Path = Path(__file__).parent) -> dict[str, Any]:
     try:
         return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
-        return {}
+        built_from = os.environ.get("MLSTACK_COMMIT", "unknown")
+        return {} if built_from == "unknown" else {"commit": built_from}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +25,16 @@ def test_a_model_answers_in_the_order_of_the_pictures(tmp_path: Path) -> None:
     assert answers.output.dtype == answers.features.dtype == np.float32
     backwards = session.run(images[::-1])
     np.testing.assert_allclose(backwards.output[::-1], answers.output, rtol=1e-6)
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "model.onnx")
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = f"from pathlib import Path; from mlstack.bundle.session import Session; Session(Path({str(path)!r}))"
+    home = tmp_path / "home"
+    home.mkdir()
+    subprocess.run([sys.executable, "-c", code], env={**environment, "HOME": str(home)}, check=True, timeout=60)
+    assert list(home.iterdir()) == []  # else it keeps an identity in .cache, and what is to be sent
 
 
 @pytest.mark.parametrize("count", [1, 4, 6])

@@ -78,7 +78,7 @@ def test_no_mistake_costs_a_framework_or_writes_a_file(tmp_path: Path) -> None:
     assert not list(empty.iterdir())
 
 
-SCRIPTS = ["train", "eval", "predict", "convert", "download", "check_env", "validate"]
+SCRIPTS = ["train", "eval", "predict", "convert", "download", "check_env", "validate", "compare_performance"]
 ABOUT_BUNDLES = ["export", "verify_bundle", "benchmark", "optimize_for_edge", "make_api_key"]
 
 

@@ -17,6 +17,7 @@ from mlstack.config.commands import (
     PredictConfig,
     ValidateConfig,
 )
+from mlstack.config.comparison import ComparePerformanceConfig
 from mlstack.config.compose import compose, to_yaml
 from mlstack.config.trainer import ENGINES
 from mlstack.config.vocabulary import CONFIG_DIR
@@ -76,7 +77,12 @@ def test_the_main_file_is_short_and_starts_as_documented() -> None:
         (ConvertConfig, "convert", ["run=outputs/a b", "target=networks:build"]),
         (DownloadConfig, "download", ["data=digits", "clean=true"]),
         (CheckEnvConfig, "check_env", ["json=true"]),
-        (ValidateConfig, "validate", ["models=[resnet18,timm]", "data=fashion_mnist"]),  # configs/data/ is no group here
+        (ComparePerformanceConfig, "compare_performance", ["venv=a.json", "tolerance=0.01"]),
+        (
+            ValidateConfig,
+            "validate",
+            ["models=[resnet18,timm]", "data=fashion_mnist"],
+        ),  # no group here
     ],
 )
 def test_every_other_command_composes_from_its_schema(schema: type, name: str, overrides: list[str]) -> None:

@@ -37,6 +37,19 @@ def test_a_quota_of_cgroup_version_1_limits_the_cores(tmp_path: Path, quota: str
     assert hardware.usable_cores(tmp_path) == cores
 
 
+def test_openmp_gets_the_threads_that_a_quota_grants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it is put back afterwards, whatever it was
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    hardware.limit_threads(tmp_path)
+    assert "OMP_NUM_THREADS" not in os.environ
+    write(tmp_path / "cpu.max", "100000 100000\n")
+    hardware.limit_threads(tmp_path)
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    hardware.limit_threads(tmp_path)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
 def test_memory_is_the_lesser_of_machine_and_cgroup(tmp_path: Path) -> None:
     machine = hardware.total_memory(tmp_path)
     assert machine > 2**28

@@ -37,6 +37,7 @@ from mlstack.runs import (
     record_run,
 )
 from mlstack.utils.console import logged_to, say
+from mlstack.utils.hardware import limit_threads
 from mlstack.utils.ranks import is_main_process
 
 # Of the figures, those that the tracker shows; each task has some of them.
@@ -55,6 +56,7 @@ def train(config: Config) -> None:
     Raises:
         MLStackError: Settings, data or hardware that can't work; no new run folder is left behind.
     """
+    limit_threads()
     asked, job, resumed = config, job_of(config), _resumed(config)
     if resumed is not None and is_over(resumed.run, resumed.changes):
         say(f"{resumed.run.path} has finished: nothing to do (more epochs: trainer.max_epochs=N)")

@@ -26,6 +26,16 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
     return affinity if quota is None else max(1, min(affinity, int(quota)))
 
 
+def limit_threads(cgroup: Path = CGROUP) -> None:
+    """Have OpenMP start as many threads as the cgroup's quota grants, unless OMP_NUM_THREADS says otherwise.
+
+    It looks at the CPU affinity alone: in a container with 2 of 64 cores 64 threads would share them. To be called
+    before a framework is imported.
+    """
+    if _cpu_quota(cgroup) is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores(cgroup)))
+
+
 def total_memory(cgroup: Path = CGROUP) -> int:
     """Memory that this process may use, in bytes: the lesser of the machine's and the cgroup's limit."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

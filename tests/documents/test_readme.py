@@ -26,6 +26,11 @@ ELSEWHERE = {
     "make train": ".ci/run, stage 'first training'",
     "make test": ".ci/run, stage 'suite'",
     "source .venv/bin/activate": "whoever opens a terminal",
+    "make validate-venv": "tests/validation/test_venv.py, as a dry run",
+    "make validate-docker": "tests/containers/test_validate_docker.py",
+    "python scripts/compare_performance.py": "tests/containers/test_validate_docker.py, tests/commands/test_compare_performance.py",
+    "make up": "tests/containers/test_compose.py, with the same file",
+    "deploy/rolling_update.sh BUNDLE=outputs/latest/bundle": "tests/containers/test_rolling_update.py",
 }
 # Commands with such a word need that engine; docs/engines.md says how to delete one.
 ENGINE_OF = {"paddle": "paddle", "timm": "lightning"}

@@ -147,7 +147,7 @@ test: $(DEV)  ## run the whole suite with coverage; ARGS="-k loader" picks tests
 	    --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,90) $(ARGS)
 
 test-containers: $(DEV)  ## build the images and run them for real; an engine is started where none answers (20 minutes)
-	@$(PY) -m pytest tests/containers $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest --durations=15 $(or $(ARGS),tests/containers)
 
 lint: $(DEV)  ## ruff, mypy, and the schemas of the workflow files
 	@$(VENV)/bin/ruff check

@@ -4,6 +4,5 @@ import os
 
 __version__ = "0.1.0"
 
-# ONNX Runtime (1.31) reports to its maker what it runs, unless this is set before it is imported. ORT_DISABLE_TELEMETRY=0
-# lets it.
+# ONNX Runtime 1.31 reports what it runs to its maker, unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -97,9 +97,7 @@ class Watching:
         if before is not None:
             self.metrics.info.remove(*_info(before.model))
         self.metrics.info.labels(*_info(model)).set(1)
-        self.metrics.failures.labels(
-            model.label
-        )  # rate() misses a series' first step: begin at 0
+        self.metrics.failures.labels(model.label)  # rate() misses a series' first step: begin at 0
         self.models[model.label] = Watched(model, drift)
         if before is None:
             return

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mlstack.commands.check_env import read_pins
 from mlstack.config.trainer import ENGINES
 from mlstack.engines import create_engine
 from mlstack.engines.factory import PINS
 from mlstack.errors import ConfigError, MissingPackageError
+from mlstack.validation.machine import read_pins
 
 ROOT = Path(__file__).parents[2]
 

@@ -140,5 +140,5 @@ def running_project(
         project.compose("up", "--detach", "--no-build", "--wait")
         yield project
     finally:
-        project.compose("down", "--volumes", "--timeout", "5")
+        project.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
     assert project.left_over() == ""

@@ -1,10 +1,11 @@
 """Compare the two validation stages: the same code in the virtual environment and in containers.
 
-    python scripts/compare_performance.py venv=outputs/validate/venv.json docker=outputs/validate/docker.json
+    python scripts/compare_performance.py                          # the two in outputs/validate/
+    python scripts/compare_performance.py venv=a/venv.json docker=b/docker.json
 
-It prints a table of measurements with their ratio, draws them (outputs/validate/comparison.png), and ends
-with a verdict. The exit status is 0 when both stages passed and answer alike for every picture, 1 when
-not. It takes a second.
+It prints a table of measurements with their ratio, draws them (outputs/validate/comparison.png), and
+ends with a verdict. The exit status is 0 when both stages passed and answer alike for every picture,
+1 when not. It takes a second.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Pictures that cost nothing to read: the same shape and as many as a real data set has, in memory from the start.
 
-    data.target=mlstack.validation.synthetic:load 'data.args={train:1437,val:180,test:180,side:8,channels:1,answers:10}'
+    data.target=mlstack.validation.synthetic:load
+    'data.args={train:1437,val:180,test:180,side:8,channels:1,answers:10}'
 
 A run on them shows how fast training is when data never keep it waiting. One block of pictures is drawn from a seed;
 each batch is a copy of its beginning, so that a set as large as ImageNet takes no memory and nothing is decoded.

@@ -4,7 +4,7 @@
     python scripts/compare_performance.py venv=a/venv.json docker=b/docker.json
 
 It prints a table of measurements with their ratio, draws them (outputs/validate/comparison.png) and
-ends with a verdict. The exit status is 0 when both stages passed and answer alike for every picture,
+ends with a verdict. The exit status is 0 when both stages passed and answer alike for each picture,
 1 when not. It takes a second.
 """
 

@@ -49,7 +49,7 @@ class ContainerSampler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
+        self._process.kill()  # it only reads, and Docker's client 28 does not end at SIGTERM once the container has
         self._process.wait()
         self._reader.join()
         assert self._process.stdout is not None

@@ -117,8 +117,10 @@ image-cpu:  ## ml-serve:latest, which answers requests, and ml-cpu:latest, which
 image-gpu:  ## ml-gpu:latest, which trains on NVIDIA GPUs
 	@$(IMAGE) --tag ml-gpu:latest --file deploy/gpu/Dockerfile .
 
+# BUNDLE is passed on only where it was given: else deploy/.env says what a rolling update has left running.
 up:  ## two replicas behind nginx on http://127.0.0.1:8080; ARGS="--profile monitoring" with Prometheus and Grafana
-	@cd deploy && BUNDLE="$(abspath $(BUNDLE))" $(COMPOSE) $(ARGS) up --detach --no-build --wait
+	@[ -e deploy/.env ] || [ -d "$(BUNDLE)" ] || { echo "there is no bundle in $(BUNDLE): python scripts/export.py run=latest" >&2; exit 2; }
+	@cd deploy && $(if $(filter file,$(origin BUNDLE)),,BUNDLE="$(abspath $(BUNDLE))") $(COMPOSE) $(ARGS) up --detach --no-build --wait
 
 down:  ## end what up has started; what it has stored stays
 	@cd deploy && $(COMPOSE) --profile '*' down

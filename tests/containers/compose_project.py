@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 
 import stand_ins
 from engine import Docker
-from running_service import Answer
+from running_service import Answer, asked
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 REPLICAS = {"serve-1": 11, "serve-2": 12}  # and the last part of their addresses
@@ -96,11 +95,7 @@ class ComposeProject:
     ) -> Answer:
         """One request through nginx, or past it to a replica; `content_type=…` stands for the header content-type."""
         host, port = (f"{self.subnet}.{REPLICAS[replica]}", 8000) if replica else ("127.0.0.1", self.port)
-        connection = http.client.HTTPConnection(host, port, timeout=30)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()})
+        return asked(host, port, method, path, body, **headers)
 
     def answered(self, replica: str) -> float:
         """Predictions that a replica has answered since it started."""

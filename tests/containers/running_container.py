@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import re
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine import Docker
-from running_service import Answer
+from running_service import Answer, asked
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 ANYBODY = "serve.allow_anonymous=true"
@@ -41,13 +40,7 @@ class RunningContainer:
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """One request on a connection of its own; `content_type=…` stands for the header content-type."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()})
-        finally:
-            connection.close()
+        return asked("127.0.0.1", self.port, method, path, body, **headers)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, None, **headers)

@@ -33,6 +33,14 @@ class Answer:
         return json.loads(self.body)
 
 
+def asked(host: str, port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    """One request on a connection of its own; `content_type=…` stands for the header content-type."""
+    with contextlib.closing(http.client.HTTPConnection(host, port, timeout=60)) as connection:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()})
+
+
 @dataclass
 class RunningService:
     """A service that listens.
@@ -51,13 +59,7 @@ class RunningService:
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """One request on a connection of its own; `content_type=…` stands for the header content-type."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()})
-        finally:
-            connection.close()
+        return asked("127.0.0.1", self.port, method, path, body, **headers)
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, **headers)

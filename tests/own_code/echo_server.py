@@ -40,6 +40,13 @@ class Echo:
             raise KeyError("a bug")
         return None
 
+    def refusal(self, head: Head, problem: Problem) -> Response:
+        if head.path == "/broken-refusal":
+            raise KeyError("a bug")
+        response = problem.response(head.id)
+        response.headers += (("x-refused", head.path),)
+        return response
+
     async def answer(self, request: Request) -> Response:
         self.heads.append(request.head)
         path = request.head.path

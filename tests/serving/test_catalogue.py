@@ -37,10 +37,14 @@ def scheduler() -> Iterator[Scheduler]:
 def catalogue_of(scheduler: Scheduler, tmp_path: Path) -> Iterator[Callable[..., Catalogue]]:
     made = []
 
-    def make(*bundles: Path | str, load: bool = True, on_change: Any = None, **settings: Any) -> Catalogue:
+    def make(
+        *bundles: Path | str, load: bool = True, on_change: Any = None, on_refusal: Any = None, **settings: Any
+    ) -> Catalogue:
         names = [str(one) for one in bundles]
         options = ServeSettings(**{"device": "cpu", "max_batch": 4, **settings})
-        catalogue = Catalogue(names, str(tmp_path / "outputs"), options, scheduler, on_change=on_change)
+        catalogue = Catalogue(
+            names, str(tmp_path / "outputs"), options, scheduler, on_change=on_change, on_refusal=on_refusal
+        )
         made.append(catalogue)
         if load:
             catalogue.load()
@@ -215,6 +219,50 @@ def test_a_broken_bundle_never_replaces_a_good_one_and_is_tried_again_only_when_
         assert short(await catalogue.reload()) == [("a", "3", "loaded")]
 
     run(main)
+
+
+def test_a_bundle_that_is_refused_is_told_by_name_also_where_nothing_was_served_before(
+    tmp_path: Path, catalogue_of: Callable[..., Catalogue]
+) -> None:
+    told: list[str] = []
+    models = tmp_path / "models"
+    make_bundle(models / "good")
+    spoil(make_bundle(models / "at the start"))
+    (make_bundle(models / "run 1" / "bundle").path / "metadata.json").write_text("{")
+    catalogue = catalogue_of(models, on_refusal=told.append)
+    assert told == ["run-1", "at-the-start"]  # whose metadata can't be read is found out first
+
+    async def main() -> None:
+        told.clear()
+        spoil(make_bundle(models / "new"))
+        for _ in range(2):
+            await catalogue._refresh(explicit=False)
+        assert told == ["new"]
+        told.clear()
+        spoil(catalogue.models["good"].bundle)
+        events = await catalogue.reload()
+        assert told == [event["label"] for event in events] == ["at-the-start", "good", "new", "run-1"]
+        assert {event["result"] for event in events} == {"refused"}
+
+    run(main)
+    assert versions(catalogue) == {"good": "1"}
+
+
+def test_a_bundle_whose_name_is_another_ones_is_told_by_its_folder(
+    tmp_path: Path, catalogue_of: Callable[..., Catalogue]
+) -> None:
+    told: list[str] = []
+    make_bundle(tmp_path / "models" / "one" / "bundle")
+    catalogue = catalogue_of(tmp_path / "models", on_refusal=told.append)
+
+    async def main() -> None:
+        for name, version in (("two", "2"), ("three", "2")):
+            make_bundle(tmp_path / "models" / name / "bundle", version=version)
+            await catalogue.reload()
+
+    run(main)
+    assert told == ["three"]
+    assert versions(catalogue) == {"digits_tiny": "1", "digits_tiny@2": "2"}
 
 
 def test_what_the_service_refuses_is_not_served(tmp_path: Path, catalogue_of: Callable[..., Catalogue]) -> None:

@@ -200,6 +200,45 @@ def test_a_bug_is_a_500_without_details_and_a_traceback_in_the_log(
     assert json.loads(body)["request_id"] in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (413, b"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 99999\r\n\r\n"),
+        (413, b"POST /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n"),
+        (400, b"POST /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n"),
+        (500, request_of("/bug")),
+        (500, request_of("/broken-admit")),
+    ],
+    ids=["length", "chunks", "body", "bug", "bug before the body"],
+)
+def test_the_application_says_how_a_refusal_of_the_servers_own_is_told(
+    server: Running, status: int, sent: bytes
+) -> None:
+    with server.connect() as sock:
+        sock.sendall(sent)
+        got, headers = read_head(sock)
+    assert got == status
+    assert headers["x-refused"] == sent.split(b" ")[1].decode()
+
+
+def test_of_a_head_that_never_could_be_read_the_application_learns_nothing(server: Running) -> None:
+    with server.connect() as sock:
+        sock.sendall(b"POST /a HTTP/1.1\r\nX-Request-Id: mine\r\n\r\n")  # without a host
+        status, headers = read_head(sock)
+    assert (status, headers["x-refused"]) == (400, "")
+    assert headers["x-request-id"] != "mine"
+
+
+def test_a_bug_in_telling_a_refusal_is_a_500_too(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    with server.connect() as sock:
+        sock.sendall(b"POST /broken-refusal HTTP/1.1\r\nHost: test\r\nContent-Length: 99999\r\n\r\n")
+        status, body = read_answer(sock)
+    assert status == 500
+    assert b"KeyError" not in body
+    assert json.loads(body)["request_id"] in caplog.records[0].getMessage()
+    server.assert_good()
+
+
 def test_a_client_that_goes_away_cancels_its_request(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], caplog: pytest.LogCaptureFixture
 ) -> None:

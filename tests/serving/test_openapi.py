@@ -88,9 +88,18 @@ def test_keys_are_asked_for_where_they_are_needed(digits: Served) -> None:
     assert told["POST /predict"]["security"] == [{"bearer": []}, {"apiKey": []}]
     assert "401" in told["GET /v2"]["responses"]
     assert told["GET /health"]["security"] == []
+    assert told["GET /ready"]["security"] == [{}, {"bearer": []}, {"apiKey": []}]
     for _, operation in operations(describe({"digits": digits})):
         assert "security" not in operation
         assert "401" not in operation["responses"]
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_the_models_names_are_promised_by_ready_unless_they_need_a_key(digits: Served, keys: bool) -> None:
+    answer = dict(operations(describe({"digits": digits}, keys=keys)))["GET /ready"]["responses"]["200"]
+    schema = answer["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"status", "models"}
+    assert set(schema["required"]) == ({"status"} if keys else {"status", "models"})
 
 
 def test_refusals_are_problems_that_say_when_to_come_back(digits: Served) -> None:

@@ -20,6 +20,7 @@ from mlstack.commands.serve import _parts
 from mlstack.config.serving import ServeConfig, ServeSettings
 from mlstack.serving.keys import add_key
 from mlstack.serving.messages import Head, Request, Response
+from mlstack.serving.problems import Problem
 from mlstack.serving.service import Service
 
 PATIENCE = 30.0  # seconds after which a test that hangs fails
@@ -177,6 +178,25 @@ def test_without_a_key_nothing_is_open_but_health_and_the_pages(start: Start, ke
             assert b"class_0" not in response.body
 
 
+def test_whoever_has_no_key_learns_nothing_but_whether_the_service_lives_and_is_ready(
+    start: Start, keys: tuple[Path, str, str]
+) -> None:
+    file, user, admin = keys
+    service = start(api_keys_file=str(file))
+    ready, named = {"status": "ready"}, {"status": "ready", "models": ["digits"]}
+    for wrong in ({}, {"x_api_key": user[:-1] + "?"}, {"authorization": "Bearer mls_" + "x" * 43}):
+        assert json.loads(asked(service, "GET", "/ready", b"", **wrong).body) == ready
+    for key in (user, admin):
+        assert json.loads(asked(service, "GET", "/ready", x_api_key=key).body) == named
+    assert json.loads(asked(start(), "GET", "/ready").body) == named
+    for route in service.handlers.routes():
+        told = asked(service, route.method, route.pattern.replace("{file}", "page.css"))
+        assert not {name for name, _ in told.headers} & {"x-model"}
+        assert b"digits" not in told.body or told.content_type.startswith("text/"), route.pattern
+    service.stop()
+    assert b"digits" not in asked(service, "GET", "/ready").body
+
+
 def test_a_key_opens_what_it_is_for(start: Start, keys: tuple[Path, str, str]) -> None:
     file, user, admin = keys
     service = start(api_keys_file=str(file))
@@ -331,6 +351,23 @@ def test_an_allowed_site_may_read_answers_and_refusals(start: Start) -> None:
         answer = asked(opened, "GET", path, origin=SITE)
         assert ("access-control-allow-origin", SITE) in answer.headers
         assert not [name for name, _ in asked(closed, "GET", path, origin=SITE).headers if name.startswith("access-")]
+
+
+def test_a_refusal_of_the_http_servers_own_is_told_as_one_of_the_services_and_counted_by_the_server(
+    start: Start,
+) -> None:
+    closed, opened = start(), start(cors_origins=[SITE])
+    problem = Problem(413, "a body of 9 bytes; at most 8 are taken", reason="too_large")
+    for path, names in (("/predict", {"detail"}), ("/v2/models/digits/infer", {"detail", "error"})):
+        asks = Head("POST", path, headers={"origin": SITE})
+        told = opened.refusal(asks, problem)
+        assert told.status == 413
+        assert ("access-control-allow-origin", SITE) in told.headers
+        assert names == {name for name, text in json.loads(told.body).items() if text == problem.detail}
+        assert closed.refusal(asks, problem).headers == ()
+    unread = dict(opened.refusal(Head("", ""), problem).headers)
+    assert not [name for name in unread if name.startswith("access-")]
+    assert rejected(opened, "too_large") == 0
 
 
 def test_a_page_of_another_site_changes_nothing(start: Start) -> None:

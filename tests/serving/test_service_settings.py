@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from echo_server import read_head
 from running_service import Answer, RunningService, running
 from tiny_bundles import make_bundle
 
@@ -23,6 +24,7 @@ from mlstack.serving.keys import add_key
 
 SIZE = 8
 RAW = {"content_type": "application/octet-stream"}
+SITE = "https://example.org"
 
 
 def pictures(count: int = 1, size: int = SIZE) -> bytes:
@@ -97,6 +99,56 @@ def test_a_bundle_that_appears_is_served_once_asked_to_look_and_a_broken_one_is_
     assert reloaded(service)["second"] == "removed"
     assert service.ask("POST", path, pictures(), **RAW).status == 404
     assert 'model_info{model="second"' not in service.get("/metrics").body.decode()
+
+
+def test_a_bundle_that_was_never_served_is_counted_when_it_is_refused(service: RunningService, folder: Path) -> None:
+    third = make_bundle(folder / "the third").path
+    (third / "model.onnx").write_bytes(b"broken")
+    assert reloaded(service)["the-third"] == "refused"
+    shutil.rmtree(third)
+    assert 'model_reloads_total{model="the-third",result="refused"} 1.0' in service.get("/metrics").body.decode()
+
+
+@pytest.fixture(scope="module")
+def with_sites(folder: Path) -> Iterator[RunningService]:
+    """A service that lets the pages of SITE read its answers, with limits that a test reaches soon."""
+    # Two connections: the last test's may not have ended yet.
+    limits = ("serve.max_body_mb=0.01", "serve.read_timeout_s=0.5", "serve.max_connections=2")
+    with running(f"bundle={folder / 'first'}", f"serve.cors_origins=[{SITE}]", *limits) as started:
+        yield started
+
+
+def refusal(service: RunningService, sent: bytes) -> tuple[int, dict[str, str]]:
+    """Status and headers of the first answer to what is sent on a connection of its own."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as sock:
+        sock.sendall(sent)
+        return read_head(sock)
+
+
+LONG, CHUNKS = "Content-Length: 99999", "Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("status", "framing", "body"),
+    [(413, LONG, ""), (413, CHUNKS, "ffff\r\n"), (400, CHUNKS, "no number\r\n"), (408, CHUNKS, "")],
+    ids=["a length that is too long", "chunks that are too long", "a broken body", "a slow body"],
+)
+def test_the_page_of_an_allowed_site_may_read_why_the_http_server_refused_it(
+    with_sites: RunningService, status: int, framing: str, body: str
+) -> None:
+    for origin, allowed in ((SITE, SITE), ("https://evil.example", None)):
+        head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: {origin}\r\n{framing}\r\n\r\n"
+        told, headers = refusal(with_sites, (head + body).encode())
+        assert (told, headers.get("access-control-allow-origin"), headers["vary"]) == (status, allowed, "origin")
+
+
+def test_who_sends_no_head_that_can_be_read_is_of_no_site(with_sites: RunningService) -> None:
+    refusals = [refusal(with_sites, f"POST /predict\r\nOrigin: {SITE}\r\n\r\n".encode())]
+    here = ("127.0.0.1", with_sites.port)
+    with socket.create_connection(here), socket.create_connection(here):  # as many as are allowed
+        refusals.append(refusal(with_sites, b""))
+    assert [status for status, _ in refusals] == [400, 503]
+    assert not [name for _, headers in refusals for name in headers if name.startswith("access-")]
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,7 @@ def _service(
         settings,
         scheduler,
         on_change=watching.changed,
+        on_refusal=watching.refused,
         on_batch=watching.batch,
     )
     catalogue.load()
@@ -135,7 +136,7 @@ def _service(
     cache = AnswerCache(int(settings.cache_mb * MEGABYTE)) if settings.cache_mb else None
     mirror = Mirror(settings.shadow, catalogue, scheduler) if settings.shadow else None
     predictor = Predictor(settings, catalogue, scheduler, watching, pool, experiment, cache, mirror)
-    handlers = Handlers(settings, catalogue, predictor, watching, metrics, experiment, lambda: service.ready)
+    handlers = Handlers(settings, catalogue, predictor, watching, metrics, experiment, lambda: service.ready, keys)
     rates = RateLimits(settings.rate_limit, settings.rate_burst) if settings.rate_limit is not None else None
     service = Service(settings, handlers, metrics, logs, keys, rates)
     metrics.ready.set(float(service.ready))

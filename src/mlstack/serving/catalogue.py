@@ -21,7 +21,7 @@ from mlstack.bundle.folder import read_bundle
 from mlstack.bundle.session import give_back_memory
 from mlstack.config.serving import ServeSettings
 from mlstack.errors import BundleError, MLStackError
-from mlstack.serving.discovery import Found, Signature, discover, name_bundles, settle_latest, signature_of
+from mlstack.serving.discovery import Found, Signature, discover, name_bundles, own_name, settle_latest, signature_of
 from mlstack.serving.leases import Leases
 from mlstack.serving.problems import not_found, not_ready
 from mlstack.serving.scheduler import Scheduler
@@ -65,8 +65,8 @@ class Catalogue:
             the newest run may be about something else.
         settings: How models are loaded.
         scheduler: Whose workers run them.
-        on_change: Told of a model right before it is `loaded`, after it was `removed`, and when it stays because its
-            bundle's new content is `refused`. A `MLStackError` raised at `loaded` refuses the model.
+        on_change: Told of a model before it is `loaded`, which a `MLStackError` prevents, and once it is `removed`.
+        on_refusal: Told the name of a bundle that is refused, whether or not an older model of it is served on.
         on_batch: Told of each batch: the model's name, its images, and its time in seconds.
 
     Attributes:
@@ -81,6 +81,7 @@ class Catalogue:
         scheduler: Scheduler,
         *,
         on_change: OnChange | None = None,
+        on_refusal: Callable[[str], None] | None = None,
         on_batch: Callable[[str, int, float], None] | None = None,
     ) -> None:
         self.models: dict[str, ServedModel] = {}
@@ -90,6 +91,7 @@ class Catalogue:
         self._settings = settings
         self._scheduler = scheduler
         self._on_change = on_change
+        self._on_refusal = on_refusal
         self._on_batch = on_batch
         self._places: dict[Path, Place] = {}
         self._others: set[Path] = set()
@@ -246,8 +248,8 @@ class Catalogue:
         place.seen, place.refusal = signature, str(error) or type(error).__name__
         unforeseen = not isinstance(error, MLStackError)
         LOG.warning("%s is refused: %s", place.path, place.refusal, exc_info=error if unforeseen else None)
-        if self._on_change is not None and place.model is not None:
-            self._on_change(place.model, "refused")
+        if self._on_refusal is not None:
+            self._on_refusal(place.label or own_name(place.path))
 
     def _gone(self, there: set[Path]) -> list[Place]:
         """Places to be given up: no bundle is there any more. Where `bundle=` names one, its model stays."""
@@ -294,4 +296,5 @@ def _event(place: Place | None, result: str, detail: str = "") -> dict[str, Any]
     if place is None:
         return {"label": "", "version": None, "result": result, "detail": detail}
     version = place.model.metadata.version if place.model is not None else None
-    return {"label": place.label or place.path.name, "version": version, "result": result, "detail": detail}
+    label = place.label or own_name(place.path)
+    return {"label": label, "version": version, "result": result, "detail": detail}

@@ -111,6 +111,11 @@ def name_bundles(paths: Sequence[Path], taken: Mapping[str, Path]) -> dict[Path,
     return labels
 
 
+def own_name(path: Path) -> str:
+    """What a bundle is called by its folder alone: its metadata.json can't be read, or its name is another one's."""
+    return plain_name(path.parent.name if path.name == RUN_BUNDLE else path.name)
+
+
 def _found(folder: Path, *, named: bool) -> Found | None:
     for path in (folder, folder / RUN_BUNDLE):
         signature = signature_of(path)

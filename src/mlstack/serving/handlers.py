@@ -24,6 +24,7 @@ from mlstack.monitoring.experiment import Experiment
 from mlstack.serving.answers import json_response
 from mlstack.serving.catalogue import Catalogue
 from mlstack.serving.input_problems import quoted
+from mlstack.serving.keys import KeyRing
 from mlstack.serving.messages import Request, Response
 from mlstack.serving.metrics import CONTENT_TYPE, Metrics, memory_bytes
 from mlstack.serving.open_inference_routes import OpenInference
@@ -50,6 +51,7 @@ class Handlers:
     metrics: Metrics
     experiment: Experiment | None
     is_ready: Callable[[], bool]
+    keys: KeyRing | None
     started: float = field(default_factory=time.monotonic)
     _pictures: WeakKeyDictionary[ServedModel, NDArray[np.uint8]] = field(default_factory=WeakKeyDictionary)
 
@@ -87,9 +89,14 @@ class Handlers:
         return json_response({"status": "ok", "version": __version__})
 
     async def ready(self, request: Request, names: dict[str, str]) -> Response:
-        """Whether requests are taken: 503 before the first model is loaded and once the service is ending."""
+        """Whether requests are taken: 503 before the first model is loaded and once the service is ending.
+
+        Probes have no key and need only the status; the models' names are for whoever may ask the models.
+        """
         if not self.is_ready():
             raise not_ready("no model is loaded, or the service is ending")
+        if self.keys is not None and self.keys.check(request.head.headers) is None:
+            return json_response({"status": "ready"})
         return json_response({"status": "ready", "models": sorted(self.catalogue.models)})
 
     async def metadata(self, request: Request, names: dict[str, str]) -> Response:

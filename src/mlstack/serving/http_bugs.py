@@ -17,7 +17,15 @@ def admit(application: Application, head: Head) -> Response | None:
     try:
         return application.admit(head)
     except Exception:  # noqa: BLE001 - whatever a bug raises
-        return _failed(head)
+        return _failed(application, head)
+
+
+def refusal(application: Application, head: Head, problem: Problem) -> Response:
+    """The answer to a request that the server itself refuses."""
+    try:
+        return application.refusal(head, problem)
+    except Exception:  # noqa: BLE001 - whatever a bug raises
+        return _logged(head).response(head.id)
 
 
 async def answer(application: Application, request: Request) -> Response:
@@ -32,21 +40,26 @@ async def answer(application: Application, request: Request) -> Response:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        return _failed(request.head)
+        return _failed(application, request.head)
     except Exception:  # noqa: BLE001 - whatever a bug raises
-        return _failed(request.head)
+        return _failed(application, request.head)
 
 
-def encode(response: Response, head: Head, *, clock: Clock, connection: str) -> bytes:
+def encode(application: Application, response: Response, head: Head, *, clock: Clock, connection: str) -> bytes:
     """The bytes of an answer to `head`; `connection` as in encode_answer."""
     head_only = head.method == "HEAD"
     try:
         return encode_answer(response, clock=clock, request_id=head.id, connection=connection, head_only=head_only)
     except Exception:  # noqa: BLE001 - a body that is not bytes, a header that is not text
-        failure = _failed(head)
+        failure = _failed(application, head)
         return encode_answer(failure, clock=clock, request_id=head.id, connection=connection, head_only=head_only)
 
 
-def _failed(head: Head) -> Response:
+def _failed(application: Application, head: Head) -> Response:
+    return refusal(application, head, _logged(head))
+
+
+def _logged(head: Head) -> Problem:
+    """What is told of the bug that is being handled; its traceback goes to the log."""
     _log.exception("%s %s failed (request %s)", head.method, head.path, head.id)
-    return Problem(500, "the service failed; its log says why", reason="failed").response(head.id)
+    return Problem(500, "the service failed; its log says why", reason="failed")

@@ -189,7 +189,7 @@ class HttpConnection(asyncio.Protocol):
         if refusal is not None or incoming.length <= self._limits.max_body_bytes:
             return refusal
         problem = too_large(f"a body of {incoming.length} bytes; at most {self._limits.max_body_bytes} are taken")
-        return self._server.refused(problem, incoming.head.id)
+        return self._server.refused(incoming.head, problem)
 
     def _take_body(self, data: bytes) -> bytes:
         body = cast("Body", self._body)
@@ -250,14 +250,14 @@ class HttpConnection(asyncio.Protocol):
         self._set_deadline(self._limits.keep_alive_s)
 
     def _write(self, response: Response, connection: str) -> None:
-        head = cast("Incoming", self._incoming).head
-        self._transport.write(encode(response, head, clock=self._server.clock, connection=connection))
+        head, server = cast("Incoming", self._incoming).head, self._server
+        self._transport.write(encode(server.application, response, head, clock=server.clock, connection=connection))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer a request that can't be read to its end, and end the connection with it."""
         if self._incoming is None:
             self._incoming = Incoming(Head("", ""))
-        self._end_with(self._server.refused(problem, self._incoming.head.id))
+        self._end_with(self._server.refused(self._incoming.head, problem))
 
     def _end_with(self, response: Response) -> None:
         """Send the last answer of a connection.

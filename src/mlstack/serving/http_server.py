@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 from mlstack.errors import ConfigError
 from mlstack.serving.http_answers import Clock
+from mlstack.serving.http_bugs import refusal
 from mlstack.serving.http_connection import HttpConnection
 from mlstack.serving.http_limits import BODIES_AT_ONCE, HttpLimits
-from mlstack.serving.messages import Application, Response
+from mlstack.serving.messages import Application, Head, Response
 from mlstack.serving.problems import Problem, not_ready
 
 BACKLOG = 1024  # connections that the kernel keeps for us
@@ -30,7 +31,7 @@ class HttpServer:
     """Serves an application on the running event loop.
 
     Args:
-        application: Asked for each request.
+        application: Asked for each request, and how to tell a refusal of the server's own.
         limits: What a client may do.
         on_refusal: Told status and reason of each request that the server refuses without the application.
 
@@ -142,11 +143,11 @@ class HttpServer:
             raise not_ready("too many bodies are being read at once; try again later")
         self._held += size
 
-    def refused(self, problem: Problem, request_id: str) -> Response:
-        """The answer to a request that is refused without the application."""
+    def refused(self, head: Head, problem: Problem) -> Response:
+        """The answer to a request that the application doesn't get to see."""
         if self._on_refusal is not None:
             self._on_refusal(problem.status, problem.reason)
-        return problem.response(request_id)
+        return refusal(self.application, head, problem)
 
     def _check_times(self) -> None:
         """Look at all connections, now and then, as long as there are any: 0.3 ms for 2,000."""

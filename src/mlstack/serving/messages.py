@@ -7,7 +7,10 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from mlstack.serving.problems import Problem
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -66,3 +69,9 @@ class Application(Protocol):
 
     async def answer(self, request: Request) -> Response:
         """Answer a request. Cancelled when the client goes away. Never raises but for a bug."""
+
+    def refusal(self, head: Head, problem: Problem) -> Response:
+        """How a refusal of the server's own, or a bug's 500, is told to whoever sent this head.
+
+        Of a head that could not be read, method and path are empty, and so are its headers.
+        """

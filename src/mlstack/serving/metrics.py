@@ -53,7 +53,7 @@ class Metrics:
         self.images = self._counter("inference_images", "Images that were answered", "model")
         self.feedback = self._counter("inference_feedback", "True labels that came back", "model", "right")
         self.decisions = self._counter("experiment_decisions", "Decisions about the canary", "kind")
-        self.reloads = self._counter("model_reloads", "Models that were loaded or removed", "model", "result")
+        self.reloads = self._counter("model_reloads", "Models that were loaded, refused or removed", "model", "result")
         self.latency = self._histogram("inference_latency_seconds", "From a request's head to its answer", LATENCY)
         self.queue = self._histogram("inference_queue_seconds", "Time in the queue", STEPS)
         self.decode = self._histogram("inference_decode_seconds", "Time to read and decode a request's input", STEPS)

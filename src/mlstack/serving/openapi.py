@@ -57,7 +57,7 @@ def describe(models: Mapping[str, Described], *, keys: bool = False) -> Json:
         **_prediction_paths(models),
         **open_inference_paths(models),
         **_model_paths(),
-        **_health_paths(),
+        **_health_paths(keys=keys),
         **_monitoring_paths(),
         **_administration_paths(),
     }
@@ -152,15 +152,18 @@ def _model_paths() -> Json:
     }
 
 
-def _health_paths() -> Json:
-    ready = record({"status": TEXT, "models": items(TEXT)})
+def _health_paths(*, keys: bool) -> Json:
+    models = items(TEXT, **({"description": "Told to clients with a key."} if keys else {}))
+    ready = record({"status": TEXT, "models": models}, required=["status"] if keys else None)
     health = record({"status": TEXT, "version": TEXT})
     return {
         "/health": {
             "get": operation("Health", "health", "Whether the process lives", json_content(health), is_open=True)
         },
         "/ready": {
-            "get": operation("Health", "ready", "Whether requests are taken", json_content(ready), is_open=True)
+            "get": operation(
+                "Health", "ready", "Whether requests are taken", json_content(ready), is_open=True, tells_more=True
+            )
         },
     }
 

@@ -12,6 +12,7 @@ from mlstack.errors import BundleError
 from mlstack.serving.openapi_schemas import SHORT_VALUES, TEXT, Json, ref, sample
 
 ALWAYS = (400, 408, 414, 417, 431, 500, 503)
+KEYS: list[Json] = [{"bearer": []}, {"apiKey": []}]  # either of them
 
 
 class Bundled(Protocol):
@@ -43,8 +44,9 @@ def operation(
     problems: str = "Problem",
     curl: Iterable[str] = (),
     is_open: bool = False,
+    tells_more: bool = False,
 ) -> Json:
-    """One operation; `answer` is the content of its status 200."""
+    """One operation; `answer` is the content of its status 200, which of an open one may tell more where a key is."""
     statuses = sorted({*ALWAYS, *refusals, *(() if is_open else (429,))})
     told: Json = {
         "tags": [tag],
@@ -60,7 +62,7 @@ def operation(
     if commands := list(curl):
         told["x-curl"] = commands
     if is_open:
-        told["security"] = []
+        told["security"] = [{}, *KEYS] if tells_more else []
     return told
 
 
@@ -69,7 +71,7 @@ def finish(operation: Json, *, keys: bool) -> None:
     if keys and "security" not in operation:
         refused = operation["responses"]["400"]["$ref"].removesuffix("400") + "401"
         operation["responses"]["401"] = {"$ref": refused}
-        operation["security"] = [{"bearer": []}, {"apiKey": []}]
+        operation["security"] = KEYS
     elif not keys:
         operation.pop("security", None)
 

@@ -22,9 +22,9 @@ from mlstack.serving.routes import Route, Routes
 from mlstack.serving.web_origins import asking_headers, check_host, check_origin, reading_headers
 
 PAUSE = 0.4  # seconds before a full queue is told to clients, which may ask again at once: they would take the CPU
-# Bytes of a body that is read before its request is refused for want of room: the connection stays usable.
 # Asked every few seconds by probes, Prometheus and the page at /: their lines would hide the others.
 PROBES = frozenset({"/health", "/ready", "/metrics", "/status", "/v2/health/live", "/v2/health/ready"})
+# Bytes of a body that is read before its request is refused for want of room: the connection stays usable.
 SMALL = 2**20
 
 
@@ -101,6 +101,12 @@ class Service:
             self.in_flight -= 1
         return self._finished(head, response)
 
+    def refusal(self, head: Head, problem: Problem) -> Response:
+        """How the HTTP server tells a refusal of its own, counted elsewhere; see `messages.Application`."""
+        response = _told(head, problem)
+        response.headers += reading_headers(head, self.settings.cors_origins)
+        return response
+
     def _route(self, head: Head) -> tuple[Route, dict[str, str]]:
         """The route of a request, and what stands at its names."""
         found = self.routes.find(head.path)
@@ -137,8 +143,7 @@ class Service:
 
     def _refused(self, head: Head, problem: Problem) -> Response:
         self.metrics.rejections.labels(problem.reason).inc()
-        refuse = v2_problem(problem, head.id) if _speaks_v2(head.path) else problem.response(head.id)
-        return self._finished(head, refuse)
+        return self._finished(head, _told(head, problem))
 
     def _finished(self, head: Head, response: Response) -> Response:
         """Count and log an answer; let the pages of allowed web sites read it."""
@@ -162,6 +167,7 @@ class Service:
         return self._finished(head, Response(204, headers=asking_headers(methods)))
 
 
-def _speaks_v2(path: str) -> bool:
-    """Whether an address belongs to the Open Inference Protocol, whose clients look for `error` in a refusal."""
-    return path == "/v2" or path.startswith("/v2/")
+def _told(head: Head, problem: Problem) -> Response:
+    """A refusal; at an address of the Open Inference Protocol with `error`, which its clients look for."""
+    speaks_v2 = head.path == "/v2" or head.path.startswith("/v2/")
+    return v2_problem(problem, head.id) if speaks_v2 else problem.response(head.id)

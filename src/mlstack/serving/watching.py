@@ -107,12 +107,16 @@ class Watching:
             self.decided(self.experiment.replaced(model.label))
 
     def changed(self, model: ServedModel, result: str) -> None:
-        """Take note of what the catalogue does: a model was `loaded`, `refused` or `removed`."""
+        """Take note of what the catalogue does: a model is about to be `loaded`, or was `removed`."""
         self.metrics.reloads.labels(model.label, result).inc()
         if result == "loaded":
             self.loaded(model)
         elif result == "removed":
             self.removed(model.label)
+
+    def refused(self, label: str) -> None:
+        """Count a bundle that is not served."""
+        self.metrics.reloads.labels(label, "refused").inc()
 
     def batch(self, label: str, images: int, seconds: float) -> None:
         """Count a batch that was computed."""

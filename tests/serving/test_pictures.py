@@ -17,7 +17,7 @@ from PIL import Image
 
 from mlstack.datasets.decode import PictureRule
 from mlstack.serving.inputs import InputLimits
-from mlstack.serving.pictures import PictureDecoder, PixelBudget
+from mlstack.serving.pictures import SMALL_BYTES, PictureDecoder, PixelBudget
 from mlstack.serving.problems import Problem
 
 RULES = [
@@ -200,11 +200,11 @@ def test_work_that_has_not_begun_is_dropped_when_a_request_goes_away() -> None:
     begun, free, seen = threading.Event(), threading.Event(), []
 
     class Slow(PictureDecoder):
-        def decode_one(self, data: bytes, name: str = "the picture") -> np.ndarray:
+        def decode_small(self, data: bytes, name: str = "the picture") -> np.ndarray | None:
             begun.set()
             assert free.wait(10)
             seen.append(name)
-            return super().decode_one(data, name)
+            return super().decode_small(data, name)
 
     async def main(pool: ThreadPoolExecutor) -> None:
         request = asyncio.create_task(Slow(RULES[0], LIMITS, pool).decode([PHOTOGRAPHS["plain.jpg"]] * 3))
@@ -217,6 +217,27 @@ def test_work_that_has_not_begun_is_dropped_when_a_request_goes_away() -> None:
     with ThreadPoolExecutor(1) as pool:
         asyncio.run(main(pool))
     assert seen == ["picture 1 of 3"]
+
+
+def test_a_large_picture_keeps_no_model_waiting() -> None:
+    small, many_bytes, many_pixels = (
+        encoded(Image.new("RGB", (1000, 1000)), "PNG"),
+        encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)), "PNG"),
+        encoded(Image.new("RGB", (1100, 1000)), "PNG"),
+    )
+    assert len(many_bytes) > SMALL_BYTES > len(many_pixels)
+    decoded_by = []
+
+    class Watched(PictureDecoder):
+        def _read(self, data: bytes, name: str) -> np.ndarray:
+            decoded_by.append(threading.current_thread().name)
+            return super()._read(data, name)
+
+    with ThreadPoolExecutor(1, "worker") as workers, ThreadPoolExecutor(1, "pool") as pool:
+        decoder = Watched(RULES[0], InputLimits(8, 2_000_000), workers, pool, PixelBudget(1))
+        for picture in (small, many_bytes, many_pixels):
+            assert asyncio.run(decoder.decode([picture])).shape == (1, 24, 24, 3)
+    assert decoded_by == ["worker_0", "pool_0", "pool_0"]
 
 
 def test_no_more_pixels_are_decoded_at_once_than_the_budget_has() -> None:

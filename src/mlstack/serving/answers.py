@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from mlstack.serving.messages import Response
 
 POSITIVE = 0.5  # probability from which on a label counts as given, as in the metrics
+# Numbers up to which lists are faster than NumPy, whose sorting also gives the interpreter's lock away: on the event
+# loop every such moment lets a model's thread in, and the loop waits.
+FEW = 64
 
 Prediction = dict[str, Any]
 
@@ -38,13 +41,17 @@ def confidence(task: str, output: NDArray[np.float32]) -> float | None:
     """How sure the model is, averaged over pictures, 0 to 1; None of a regression, and where it answered NaN."""
     if task == "regression":
         return None
-    sure = float((np.maximum(output, 1 - output) if task == "multilabel" else output.max(axis=1)).mean())
-    return sure if math.isfinite(sure) else None
+    sure = np.maximum(output, 1 - output).ravel() if task == "multilabel" else output.max(axis=1)
+    mean = float(sure.sum(dtype=np.float64)) / len(sure)
+    return mean if math.isfinite(mean) else None
 
 
 def winners(task: str, output: NDArray[np.float32]) -> tuple[int, ...]:
     """The predicted class of each picture; of other tasks nothing."""
-    return tuple(output.argmax(axis=1).tolist()) if task == "classification" else ()
+    if task != "classification":
+        return ()
+    few = _few(output)
+    return tuple(output.argmax(axis=1).tolist()) if few is None else tuple(row.index(max(row)) for row in few)
 
 
 def now() -> str:
@@ -91,12 +98,23 @@ def _regression(output: NDArray[np.float32], classes: Sequence[str], top_k: int)
 
 def _best(output: NDArray[np.float32], top_k: int) -> list[list[int]]:
     """For each row the columns of its greatest values, greatest first; of equal ones the first, NaN behind them all."""
+    few = _few(output)
+    if few is not None:
+        return [sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top_k] for row in few]
     negated = -output
     count = min(top_k, output.shape[1])
     if count < output.shape[1] // 8:  # sorting a thousand classes costs more than finding five of them
         return [_best_of_many(row, count).tolist() for row in negated]
     best: list[list[int]] = np.argsort(negated, axis=1, kind="stable")[:, :count].tolist()
     return best
+
+
+def _few(output: NDArray[np.float32]) -> list[list[float]] | None:
+    """Rows as lists, where they are few and all are numbers: Python's order knows no NaN."""
+    if output.size > FEW:
+        return None
+    rows: list[list[float]] = output.tolist()
+    return None if any(math.isnan(sum(row)) for row in rows) else rows
 
 
 def _best_of_many(negated: NDArray[np.float32], count: int) -> NDArray[np.intp]:

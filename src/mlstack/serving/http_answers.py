@@ -11,6 +11,7 @@ from mlstack.serving.messages import Response
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NO_CONTENT = 204
 NOT_MODIFIED = 304
+MOST_MADE = 64  # sets of headers that are kept for the rest of a second: models have one each, refusals many
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _DEFAULTS = {
@@ -24,27 +25,24 @@ _UNSAFE = {code: " " for code in (*range(32), 127) if code != 9}
 
 
 class Clock:
-    """The date header, and the headers that stand in every answer, made once a second."""
+    """The headers that stand in every answer, the date among them, and those of models: made once a second."""
 
     def __init__(self) -> None:
         self._second = -1
-        self._date = ""
-        self._common = ""
+        self._made: dict[tuple[tuple[str, str], ...], str] = {}
 
     def headers(self, own: tuple[tuple[str, str], ...]) -> str:
         """Date, security headers and the application's `own`, which come before the usual ones of the same name."""
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._date = f"date: {formatdate(second, usegmt=True)}\r\n"
-            self._common = self._date + "".join(f"{name}: {value}\r\n" for name, value in _DEFAULTS.items())
-        if not own:
-            return self._common
-        given = [(name.lower(), value.translate(_UNSAFE)) for name, value in own]
-        names = {name for name, _ in given}
-        usual = [(name, value) for name, value in _DEFAULTS.items() if name not in names]
-        lines = [f"{name}: {value}\r\n" for name, value in (*usual, *given) if _is_name(name) and name not in _OURS]
-        return self._date + "".join(lines)
+            self._made.clear()
+        made = self._made.get(own)
+        if made is None:
+            made = _lines(second, own)
+            if len(self._made) < MOST_MADE:
+                self._made[own] = made
+        return made
 
 
 def encode_answer(response: Response, *, clock: Clock, request_id: str, connection: str, head_only: bool) -> bytes:
@@ -72,6 +70,14 @@ def encode_answer(response: Response, *, clock: Clock, request_id: str, connecti
     lines.append(f"connection: {connection}\r\n\r\n" if connection else "\r\n")
     head = "".join(lines).encode("latin-1", "replace")
     return head if head_only else head + body
+
+
+def _lines(second: int, own: tuple[tuple[str, str], ...]) -> str:
+    given = [(name.lower(), value.translate(_UNSAFE)) for name, value in own]
+    names = {name for name, _ in given}
+    usual = [(name, value) for name, value in _DEFAULTS.items() if name not in names]
+    lines = [f"{name}: {value}\r\n" for name, value in (*usual, *given) if _is_name(name) and name not in _OURS]
+    return f"date: {formatdate(second, usegmt=True)}\r\n" + "".join(lines)
 
 
 def _is_name(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,8 +14,11 @@ from mlstack.datasets.decode import Accepted, PictureRule
 from mlstack.errors import DataError
 from mlstack.serving.input_problems import too_many
 from mlstack.serving.inputs import InputLimits
+from mlstack.serving.jobs import Worker
 from mlstack.serving.picture_headers import FORMATS, Header, read_header
 from mlstack.serving.problems import Problem, bad_request, too_large, unsupported
+
+SMALL_BYTES, SMALL_PIXELS = 2**20, 2**20  # decoded in some milliseconds
 
 
 class PixelBudget:
@@ -51,16 +53,23 @@ class PictureDecoder:
     Args:
         rule: Of the bundle.
         limits: Of a request.
-        pool: Where the work is done: as many threads as usable cores.
-        budget: Shared by the decoders of several models; None = `limits.max_pixels` at a time.
+        workers: Where small pictures are decoded.
+        pool: Where large ones are, beside which the models have to go on; None = by the workers too.
+        budget: Of large ones, shared by the decoders of several models; None = `limits.max_pixels` at a time.
     """
 
     def __init__(
-        self, rule: PictureRule, limits: InputLimits, pool: ThreadPoolExecutor, budget: PixelBudget | None = None
+        self,
+        rule: PictureRule,
+        limits: InputLimits,
+        workers: Worker,
+        pool: Worker | None = None,
+        budget: PixelBudget | None = None,
     ) -> None:
         self.rule = rule
         self.limits = limits
-        self._pool = pool
+        self._workers = workers
+        self._pool = pool or workers
         self._budget = budget or PixelBudget(limits.max_pixels)
         self._accepted = Accepted(FORMATS, limits.max_pixels)
 
@@ -80,28 +89,41 @@ class PictureDecoder:
         count = len(pictures)
         if count > self.limits.max_images:
             raise too_many(count, self.limits.max_images)
-        loop = asyncio.get_running_loop()
+        if count == 1:
+            return (await self._decode(pictures[0], "the picture"))[None]
         work = [
-            loop.run_in_executor(self._pool, self.decode_one, data, _name(index, count))
+            asyncio.ensure_future(self._decode(data, f"picture {index + 1} of {count}"))
             for index, data in enumerate(pictures)
         ]
         try:
-            rows = await asyncio.gather(*work)
+            return np.stack(await asyncio.gather(*work))
         finally:
             for piece in work:
                 piece.cancel()
-        return rows[0][None] if count == 1 else np.stack(rows)
+
+    async def _decode(self, data: bytes, name: str) -> NDArray[np.uint8]:
+        if len(data) <= SMALL_BYTES:
+            rows = await asyncio.wrap_future(self._workers.submit(self.decode_small, data, name))
+            if rows is not None:
+                return rows
+        return await asyncio.wrap_future(self._pool.submit(self.decode_one, data, name))
+
+    def decode_small(self, data: bytes, name: str = "the picture") -> NDArray[np.uint8] | None:
+        """As `decode_one` for a picture of few pixels; None for one of many, which would hold up who calls."""
+        return self._read(data, name) if self._check(data, name).pixels <= SMALL_PIXELS else None
 
     def decode_one(self, data: bytes, name: str = "the picture") -> NDArray[np.uint8]:
         """One picture, in this thread: uint8 [height, width, channel]. Raises as `decode` does."""
-        header = self._check(data, name)
-        with self._budget.take(header.pixels):
-            try:
-                return self.rule.read_bytes(data, self._accepted)
-            except DataError as error:
-                raise bad_request(f"{name} can't be read: {error.message}") from None
-            except MemoryError:
-                raise too_large(f"{name} takes more memory than there is") from None
+        with self._budget.take(self._check(data, name).pixels):
+            return self._read(data, name)
+
+    def _read(self, data: bytes, name: str) -> NDArray[np.uint8]:
+        try:
+            return self.rule.read_bytes(data, self._accepted)
+        except DataError as error:
+            raise bad_request(f"{name} can't be read: {error.message}") from None
+        except MemoryError:
+            raise too_large(f"{name} takes more memory than there is") from None
 
     def _check(self, data: bytes, name: str) -> Header:
         """The header, before a decoder sees anything."""
@@ -123,7 +145,3 @@ def _too_many_pixels(name: str, header: Header, limit: int) -> Problem:
         f"{name} has {header.width} × {header.height} pixels, {header.pixels / 1e6:.1f} megapixels: "
         f"at most {limit / 1e6:g} are taken, send it smaller"
     )
-
-
-def _name(index: int, count: int) -> str:
-    return "the picture" if count == 1 else f"picture {index + 1} of {count}"

@@ -134,7 +134,9 @@ class Predictor:
         if model.rule not in self._decoders:
             while len(self._decoders) >= MOST_RULES:
                 del self._decoders[next(iter(self._decoders))]
-            self._decoders[model.rule] = PictureDecoder(model.rule, self.limits, self.pool, self._budget)
+            self._decoders[model.rule] = PictureDecoder(
+                model.rule, self.limits, self.scheduler, self.pool, self._budget
+            )
         return self._decoders[model.rule]
 
     async def _answer(self, model: ServedModel, images: NDArray[np.uint8], deadline: float) -> BatchAnswer:

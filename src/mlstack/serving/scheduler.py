@@ -5,6 +5,9 @@ waits for company, and under load batches grow by themselves. This is the dynami
 (https://www.usenix.org/conference/nsdi17/technical-sessions/presentation/crankshaw) with a delay of 0; `max_wait_s`
 above 0 gives the delay back.
 
+Between batches workers do the `Job`s that come with requests, the oldest first: a job goes before a batch that is not
+full yet and not older. So batches fill while there is something to decode, and nothing starves.
+
 A worker that ends a batch hands the answers to the event loop in one call, and takes the next batch by itself: the
 loop, which parses requests meanwhile, is never on the model's path.
 """
@@ -13,8 +16,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
+from mlstack.serving.jobs import Job, Result
 from mlstack.serving.lane import ENDING, LATE, Batch, BatchAnswer, Lane, OnBatch, Part, Run, Ticket, call_soon
 from mlstack.serving.problems import Problem, expired, not_ready, overloaded
 
@@ -60,6 +68,7 @@ class Scheduler:
         self._background = Room(max(1, queue_images // BACKGROUND), queue_bytes // BACKGROUND)
         self._max_wait_s = max_wait_s
         self._lanes: list[Lane] = []
+        self._jobs: deque[Job] = deque()
         self._ready = threading.Condition(threading.Lock())
         self._closed = False
         self._running = 0
@@ -118,11 +127,26 @@ class Scheduler:
         with self._ready:
             self._closed = True
             lanes = list(self._lanes)
+            jobs = list(self._jobs)
+            self._jobs.clear()
             self._ready.notify_all()
         for lane in lanes:
             lane.close()
+        for job in jobs:
+            job.future.cancel()
         for thread in self._threads:
             thread.join()
+
+    def submit(self, call: Callable[..., Result], /, *arguments: Any) -> Future[Result]:
+        """Let a worker make a short call. Its future is cancelled where the scheduler ends before it began."""
+        job = Job(call, arguments)
+        with self._ready:
+            if self._closed:
+                job.future.cancel()
+            else:
+                self._jobs.append(job)
+                self._ready.notify()
+        return job.future
 
     def put(self, lane: Lane, parts: list[Part], images: int, size: int) -> None:
         """Queue a request's parts, all or none.
@@ -167,21 +191,32 @@ class Scheduler:
 
     def _work(self) -> None:
         """What each thread does."""
-        while (batch := self._next()) is not None:
-            batch.compute()
-            self._end(batch)
-            del batch  # a thread that waits shall hold no pictures
+        while (work := self._next()) is not None:
+            if isinstance(work, Job):
+                work.run()
+            else:
+                work.compute()
+                self._end(work)
+            del work  # a thread that waits shall hold no pictures
 
-    def _next(self) -> Batch | None:
-        """Wait for the next batch and take it; None = the end."""
+    def _next(self) -> Batch | Job | None:
+        """Wait for the next batch or job and take it; None = the end."""
         with self._ready:
             while not self._closed:
                 lane, pause = self._choose()
+                if self._jobs and (lane is None or self._goes_before(self._jobs[0], lane)):
+                    return self._jobs.popleft()
                 if lane is None:
                     self._ready.wait(pause)
                 elif (batch := self._take(lane)).parts:
                     return batch
         return None
+
+    @staticmethod
+    def _goes_before(job: Job, lane: Lane) -> bool:
+        if lane.background:
+            return True
+        return lane.waiting_images < lane.max_batch and job.submitted <= _oldest(lane)
 
     def _choose(self) -> tuple[Lane | None, float | None]:
         """The lane to serve now, or else the seconds until one may be ripe; None = until something comes."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_bundles import make_model
 from whole_bundle import metadata, pictures, reference_of
 
-from mlstack.bundle.reference import Reference, light_of, read_reference, write_reference
+from mlstack.bundle.reference import NEWER, Reference, count_classes, light_of, read_reference, write_reference
 from mlstack.errors import BundleError
 
 
@@ -34,10 +34,44 @@ def test_what_is_written_is_read(labels: NDArray[Any], reference: Reference, tmp
 
 
 def test_no_more_pictures_are_kept_than_a_server_needs(reference: Reference, tmp_path: Path) -> None:
-    many = {name: np.repeat(array, 100, axis=0) for name, array in vars(reference).items()}
+    many = {name: np.repeat(array, 100, axis=0) for name, array in vars(reference).items() if name != "counted"}
     write_reference(tmp_path / "reference.npz", Reference(**many))
     again = read_reference(tmp_path / "reference.npz", metadata())
     assert (len(again.golden_images), len(again.outputs), len(again.labels)) == (8, 1000, 1000)
+
+
+def test_classes_are_counted_over_more_pictures_than_are_kept(reference: Reference, tmp_path: Path) -> None:
+    counts = np.array([3000, 2500, 500])
+    written = replace(reference, class_counts=counts, counted=6000)
+    write_reference(tmp_path / "reference.npz", written)
+    write_reference(tmp_path / "again.npz", written)
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "reference.npz").read_bytes()
+    again = read_reference(tmp_path / "reference.npz", metadata())
+    assert (len(again.outputs), again.counted, again.class_counts.tolist()) == (20, 6000, [3000, 2500, 500])
+    assert again.shares("classification") == (again.class_counts, 6000)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_a_file_of_an_earlier_version_counts_the_pictures_that_it_keeps(
+    task: str, reference: Reference, tmp_path: Path
+) -> None:
+    arrays = {name: as_npy(array) for name, array in vars(reference).items() if name not in NEWER}
+    archive(tmp_path / "reference.npz", arrays)
+    again = read_reference(tmp_path / "reference.npz", metadata(task=task))
+    assert (again.class_counts.shape, again.counted) == ((0,), 0)
+    counts, counted = again.shares(task)
+    assert (counts.tolist(), counted) == (
+        count_classes(reference.outputs, task)[0].tolist(),
+        0 if task == "regression" else 20,
+    )
+
+
+def test_answers_are_counted_as_their_task_says() -> None:
+    outputs = np.array([[0.5, 0.4, 0.1], [0.2, 0.7, 0.6], [0.1, 0.8, 0.1]], np.float32)
+    for task, expected in (("classification", [1, 2, 0]), ("multilabel", [1, 2, 1]), ("regression", [])):
+        counts, counted = count_classes(outputs, task)
+        assert (counts.tolist(), counts.dtype, counted) == (expected, np.int64, 3 if expected else 0)
+    assert count_classes(outputs[:0], "classification")[0].tolist() == [0, 0, 0]
 
 
 def test_a_feature_that_16_bits_cannot_hold_is_written_as_their_greatest(reference: Reference, tmp_path: Path) -> None:
@@ -115,6 +149,31 @@ def test_an_archive_that_cannot_be_used_is_one_line_with_the_arrays_name(
     archive(tmp_path / "reference.npz", arrays)
     with pytest.raises(BundleError, match=rf"reference\.npz.*{message}") as caught:
         read_reference(tmp_path / "reference.npz", metadata())
+    assert len(caught.value.message.splitlines()) == 1
+
+
+MISCOUNTED = {
+    "other classes": ("classification", [3, 3], 6, r"class_counts has the shape \[2\], expected \[3\] or \[0\]"),
+    "more than one count": ("classification", [3, 3, 0], [6], r"counted has the shape \[1\], expected \[\]"),
+    "a wrong sum": ("classification", [3, 3, 1], 6, "class_counts adds up to 7, expected 6, which counted says"),
+    "below zero": ("classification", [3, 4, -1], 6, "class_counts begins at -1 and counted is 6"),
+    "beyond 64 bits": ("classification", [2**62, 2**62, 2**62], 2**62, "class_counts adds up to 13835058055282163712"),
+    "nobody counted": ("classification", [0, 0, 0], 0, "class_counts begins at 0 and counted is 0"),
+    "counted without counts": ("classification", [], 6, "counted is 6, expected 0 without class_counts"),
+    "more than were counted": ("multilabel", [6, 7, 0], 6, "class_counts goes up to 7, expected 6 at most"),
+    "values have no classes": ("regression", [3, 3, 0], 6, r"class_counts has the shape \[3\], expected \[0\]"),
+}
+
+
+@pytest.mark.parametrize(("task", "counts", "counted", "message"), MISCOUNTED.values(), ids=MISCOUNTED.keys())
+def test_counts_that_cannot_be_are_one_line(
+    task: str, counts: list[int], counted: Any, message: str, reference: Reference, tmp_path: Path
+) -> None:
+    arrays = {name: as_npy(array) for name, array in vars(reference).items()}
+    arrays |= {"class_counts": as_npy(np.array(counts, np.int64)), "counted": as_npy(np.array(counted, np.int64))}
+    archive(tmp_path / "reference.npz", arrays)
+    with pytest.raises(BundleError, match=rf"reference\.npz: {message}") as caught:
+        read_reference(tmp_path / "reference.npz", metadata(task=task))
     assert len(caught.value.message.splitlines()) == 1
 
 

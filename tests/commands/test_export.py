@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlstack.bundle.folder import find_bundle, read_bundle
-from mlstack.bundle.reference import REFERENCE, read_reference
+from mlstack.bundle.reference import REFERENCE, count_classes, read_reference
 from mlstack.bundle.session import Session
 from mlstack.commands.evaluate import on_this_machine
 from mlstack.commands.export import export
@@ -110,6 +110,19 @@ def test_metrics_are_those_of_the_run_and_calibration_is_told_for_both_splits(ex
     assert errors["test_error_before"] == pytest.approx(trained["calibration_error"], abs=1e-5)
 
 
+@with_one_engine
+def test_classes_are_counted_over_all_of_val_and_not_only_over_the_pictures_that_are_kept(
+    trained: RunFolder, tmp_path: Path
+) -> None:
+    run = copied(trained, tmp_path / "run")
+    export(ExportConfig(run=str(run.path), parity_images=40))
+    bundle = read_bundle(run.path / "bundle")
+    reference = read_reference(bundle.path / REFERENCE, bundle.metadata)
+    assert (len(reference.outputs), reference.counted) == (40, 160)
+    expected = np.bincount(predicted(run, "val").argmax(axis=1), minlength=10)
+    assert np.array_equal(reference.class_counts, expected)
+
+
 def test_the_reference_holds_golden_pictures_with_their_answers(exported: RunFolder) -> None:
     bundle = read_bundle(exported.path / "bundle")
     reference = read_reference(bundle.path / REFERENCE, bundle.metadata)
@@ -155,6 +168,10 @@ def test_labels_and_numbers_become_bundles_too(
     else:
         powers = np.stack([own, 1 - own]).astype(np.float64) ** (1 / (metadata.temperature or 1))
         assert output == pytest.approx(powers[0] / powers.sum(axis=0), abs=1e-3)
+    counts = count_classes(predicted(run, "val"), task)
+    reference = read_reference(bundle.path / REFERENCE, metadata)
+    assert (reference.class_counts.tolist(), reference.counted) == (counts[0].tolist(), counts[1])
+    assert reference.counted == (0 if task == "regression" else metadata.data["images"]["val"])
 
 
 def test_a_network_that_the_bundle_would_not_answer_like_leaves_no_bundle(

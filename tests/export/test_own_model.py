@@ -15,6 +15,7 @@ from PIL import Image
 
 from mlstack.bundle.answers import check_answers
 from mlstack.bundle.folder import find_bundle, read_bundle
+from mlstack.bundle.reference import REFERENCE, read_reference
 from mlstack.bundle.session import Session
 from mlstack.config.export import ExportConfig, QuantizeConfig
 from mlstack.errors import ConfigError, DataError, ExportError, MLStackError, OutputError
@@ -247,6 +248,15 @@ def test_folders_with_the_names_of_classes_are_labels(export: Export, tmp_path: 
     right = [CLASSES[index] == file.parent.name for index, file in zip(likeliest, files, strict=True)]
     assert bundle.metadata.models[0].metrics["val"]["accuracy"] == pytest.approx(np.mean(right))
     assert 0 < np.mean(right) < 1
+
+
+def test_classes_are_counted_over_all_pictures_that_were_given(export: Export, tmp_path: Path, photos: Path) -> None:
+    bundle = read_bundle(export(Net()))
+    images = np.stack([np.asarray(Image.open(file)) for file in sorted(photos.rglob("*.png"))])
+    likeliest = theirs(tmp_path / "theirs.onnx", Net(), images, bgr=False).argmax(axis=1)
+    reference = read_reference(bundle.path / REFERENCE, bundle.metadata)
+    assert reference.class_counts.tolist() == np.bincount(likeliest, minlength=len(CLASSES)).tolist()
+    assert reference.counted == len(images)
 
 
 def test_a_folder_of_another_name_makes_pictures_without_labels(export: Export, photos: Path) -> None:

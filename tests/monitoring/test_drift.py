@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tiny_bundles import make_bundle
 
 from mlstack.bundle.metadata import Metadata
-from mlstack.bundle.reference import REFERENCE, Reference, light_of, read_reference
+from mlstack.bundle.reference import REFERENCE, Reference, count_classes, light_of, read_reference
 from mlstack.config.serving import DriftConfig
+from mlstack.monitoring.comparison import Comparison, DriftTest
 from mlstack.monitoring.drift import DriftMonitor
 from mlstack.monitoring.statistics import ks_test
 from mlstack.monitoring.watched import GRID_PIXELS, grid_light
@@ -50,6 +51,14 @@ def reference_of(answer: Answer) -> Reference:
     images, output, features = answer
     light = light_of(images)
     return Reference(images[:8], output[:8], output, features.astype(np.float16), *light, np.zeros(0, np.int64))
+
+
+def counted_reference(pictures: int) -> Reference:
+    """1000 rows, and classes counted over more pictures."""
+    images, output, features = answers(pictures, seed=0)
+    kept = reference_of((images[:1000], output[:1000], features[:1000]))
+    class_counts, counted = count_classes(output, "classification")
+    return replace(kept, class_counts=class_counts, counted=counted)
 
 
 def monitor_of(metadata: Metadata, *, pictures: int = 1000, **settings: Any) -> DriftMonitor:
@@ -93,6 +102,52 @@ def test_a_class_twice_as_frequent_is_found_and_named(metadata: Metadata) -> Non
     assert test.label == "class_3"
 
 
+def class_share(monitor: DriftMonitor) -> DriftTest:
+    comparison = monitor.check().comparison
+    assert comparison is not None
+    (test,) = [test for test in comparison.tests if test.name == "class_share"]
+    return test
+
+
+def test_shares_are_those_of_all_pictures_that_were_counted(metadata: Metadata) -> None:
+    counted = replace(counted_reference(1000), class_counts=np.array([550, *[50] * 9]) * 6, counted=6000)
+    monitor = DriftMonitor(counted, metadata, DriftConfig(images_per_s=1e9))
+    monitor.observe(*answers(500, seed=1))
+    test = class_share(monitor)
+    assert (test.label, test.reference, test.drifting) == ("class_0", 0.55, True)
+    report = monitor.report
+    assert report is not None
+    assert report.reference == 1000
+    plain = report.as_dict()
+    assert plain["psi"]["classes"]["change"] == "large"
+    assert [one["name"] for one in plain["tests"] if one["drifting"]] == ["class_share", "class_shares"]
+
+
+def test_a_growing_class_is_found_sooner_where_more_pictures_were_counted(metadata: Metadata) -> None:
+    many = counted_reference(8000)
+    few = replace(many, class_counts=np.zeros(0, np.int64), counted=0)
+    taken = {"many": 0, "few": 0}  # answers, over all classes: one alone may be rare in the reference by chance
+    for grown in range(10):
+        shares = [0.2 if place == grown else 0.8 / 9 for place in range(10)]
+        for name, reference in (("many", many), ("few", few)):
+            monitor = DriftMonitor(reference, metadata, DriftConfig(images_per_s=1e9))
+            monitor.observe(*answers(500, seed=1))
+            while not class_share(monitor).drifting:
+                monitor.observe(*answers(50, seed=2 + grown + taken[name], shares=shares))
+                taken[name] += 50
+    assert taken["many"] < 0.9 * taken["few"]
+
+
+def test_false_alarms_stay_within_alpha_where_more_pictures_were_counted(metadata: Metadata) -> None:
+    reference = counted_reference(8000)
+    alarms = 0
+    for seed in range(1, 61):
+        monitor = DriftMonitor(reference, metadata, DriftConfig(images_per_s=1e9))
+        monitor.observe(*answers(500, seed=seed))
+        alarms += monitor.check().suspected
+    assert alarms <= 3  # at most 0.5 are to be expected
+
+
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 @pytest.mark.parametrize("pictures", [50, 1000])
 def test_false_alarms_of_independent_windows_stay_within_alpha(metadata: Metadata, task: str, pictures: int) -> None:
@@ -128,6 +183,20 @@ def test_drift_lasts_until_a_whole_window_went_by_without(metadata: Metadata) ->
     assert states[0].since == first.since
     assert states[-1].since is None
     assert not states[-1].confirmed
+
+
+def test_drift_is_confirmed_once_comparisons_of_a_fifth_of_the_window_found_it(
+    metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([0.005, 0.5, 0.005, 0.006, 0.007, 0.5])
+    monkeypatch.setattr("mlstack.monitoring.drift.compare", lambda *_, **__: Comparison((), next(found), {}))
+    monitor = monitor_of(metadata, window=500, every=50)
+    states = []
+    for seed in range(6):
+        monitor.observe(*answers(50, seed=seed))
+        states.append(monitor.check())
+    assert [report.suspected for report in states] == [True, False, True, True, True, False]
+    assert [report.confirmed for report in states] == [False, False, False, False, True, True]
 
 
 def test_a_comparison_is_due_after_so_many_new_answers(metadata: Metadata) -> None:

@@ -57,7 +57,17 @@ def test_tests_of_counts_are_scipys(seed: int) -> None:
     assert change.p_value == pytest.approx(min(1.0, min(map(mid_p, first, second)) * 6), rel=1e-9)
 
 
-def mid_p(a: int, b: int) -> float:
-    """Two-sided, of a of 1000 against b of 500."""
-    known = stats.hypergeom(1500, a + b, 1000)
+@pytest.mark.parametrize("size", [6000, 2_000_000])
+@pytest.mark.parametrize("share", [0.00005, 0.1, 0.99])
+@pytest.mark.parametrize("b", [0, 9, 90, 491, 500])
+def test_one_class_of_many_pictures_is_scipys(size: int, share: float, b: int) -> None:
+    a = round(share * size)
+    change = largest_share_change([a], size, [b], 500)
+    expected = mid_p(a, b, size) if a + b >= 10 else 1.0
+    assert change.p_value == pytest.approx(expected, rel=1e-6, abs=1e-200)
+
+
+def mid_p(a: int, b: int, size: int = 1000) -> float:
+    """Two-sided, of a of `size` against b of 500."""
+    known = stats.hypergeom(size + 500, a + b, size)
     return min(1.0, 2 * min(known.cdf(a), known.sf(a - 1)) - known.pmf(a))

@@ -4,14 +4,18 @@
     outputs         float32 [n ≤ 1000, answer]             features        float16 [n, feature]
     brightness      float32 [n], mean grey value 0..255    contrast        float32 [n], its standard deviation
     labels          int64 [n], or float32 [n, answer]; empty where nobody knows them
+    class_counts    int64 [answer], pictures answered with each class, or with at least 0.5 for each label
+    counted         int64, pictures that were counted: all held-out ones, since 1000 tell a class's share too roughly
 
-It is read without pickle, and no more is read than the arrays' own headers announce and `MAX_BYTES` allows.
+`class_counts` is empty and `counted` 0 of a regression, and where only the pictures of `outputs` were counted.
+Bundles of earlier versions have neither. The file is read without pickle, and no more is read than the arrays' own
+headers announce and `MAX_BYTES` allows.
 """
 
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +39,10 @@ DTYPES = {
     "brightness": ("<f4",),
     "contrast": ("<f4",),
     "labels": ("<i8", "<f4"),
+    "class_counts": ("<i8",),
+    "counted": ("<i8",),
 }
+NEWER = ("class_counts", "counted")  # earlier bundles are read without them
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,21 @@ class Reference:
     brightness: NDArray[np.float32]
     contrast: NDArray[np.float32]
     labels: NDArray[Any]
+    class_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    counted: int = 0
+
+    def shares(self, task: str) -> tuple[NDArray[np.int64], int]:
+        """`class_counts` and `counted`; where there are none, those of `outputs`."""
+        return (self.class_counts, self.counted) if self.counted else count_classes(self.outputs, task)
+
+
+def count_classes(outputs: NDArray[np.float32], task: str) -> tuple[NDArray[np.int64], int]:
+    """`class_counts` and `counted` of answers float32 [n, answer]."""
+    if task == "regression":
+        return np.zeros(0, np.int64), 0
+    if task == "multilabel":
+        return np.count_nonzero(outputs >= 0.5, axis=0).astype(np.int64), len(outputs)
+    return np.bincount(outputs.argmax(axis=1), minlength=outputs.shape[1]).astype(np.int64), len(outputs)
 
 
 def light_of(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -81,6 +103,8 @@ def write_reference(path: Path, reference: Reference) -> None:
         "brightness": reference.brightness[:MAX_PICTURES].astype("<f4"),
         "contrast": reference.contrast[:MAX_PICTURES].astype("<f4"),
         "labels": labels[:MAX_PICTURES].astype("<f4" if np.issubdtype(labels.dtype, np.floating) else "<i8"),
+        "class_counts": reference.class_counts.astype("<i8"),
+        "counted": np.array(reference.counted, "<i8"),
     }
     np.savez(path, allow_pickle=False, **kept)
 
@@ -93,17 +117,23 @@ def read_reference(path: Path, metadata: Metadata) -> Reference:
         metadata: Of the bundle that it belongs to: the arrays' shapes have to fit it.
 
     Raises:
-        BundleError: It can't be read, is larger than `MAX_BYTES`, or an array is missing or of the wrong shape or
-            type; the line names file and array.
+        BundleError: It can't be read, is larger than `MAX_BYTES`, or an array is missing, of the wrong shape or type,
+            or counts what can't be; the line names file and array.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = {field.name: _array(archive, field.name) for field in fields(Reference)}
+            names = [one.name for one in fields(Reference)]
+            there = archive.namelist()
+            wanted = [name for name in names if name not in NEWER or f"{name}.npy" in there]
+            arrays: dict[str, Any] = {name: _array(archive, name) for name in wanted}
     except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise BundleError(f"{path} can't be read: {reason}", hint=AGAIN) from error
     reference = Reference(**arrays)
     _check_shapes(reference, metadata, path)
+    reference = replace(reference, counted=int(reference.counted))
+    if reason := _miscounted(reference, metadata.task):
+        raise BundleError(f"{path}: {reason}", hint=AGAIN)
     return reference
 
 
@@ -137,15 +167,31 @@ def _check_shapes(reference: Reference, metadata: Metadata, path: Path) -> None:
         "brightness": ((count,),),
         "contrast": ((count,),),
         "labels": ((count,), (count, answers), (0,)),
+        "class_counts": ((0,),) if metadata.task == "regression" else ((answers,), (0,)),
+        "counted": ((),),
     }
     for name, shapes in wanted.items():
-        shape = getattr(reference, name).shape
+        shape = np.shape(getattr(reference, name))
         if shape not in shapes:
             expected = " or ".join(str(list(one)) for one in shapes)
             raise BundleError(f"{path}: {name} has the shape {list(shape)}, expected {expected}", hint=AGAIN)
     if not 1 <= golden <= MAX_GOLDEN or count > MAX_PICTURES:
         wanted_rows = f"1 to {MAX_GOLDEN} golden pictures and at most {MAX_PICTURES} others"
         raise BundleError(f"{path} holds {golden} and {count} pictures, expected {wanted_rows}", hint=AGAIN)
+
+
+def _miscounted(reference: Reference, task: str) -> str:
+    """What is wrong with the counts; empty = nothing."""
+    counts, counted = reference.class_counts.tolist(), reference.counted  # whole numbers of Python don't overflow
+    if not counts:
+        return f"counted is {counted}, expected 0 without class_counts" if counted else ""
+    if counted < 1 or min(counts) < 0:
+        return f"class_counts begins at {min(counts)} and counted is {counted}, expected 0 or more and 1 or more"
+    if task == "classification" and sum(counts) != counted:
+        return f"class_counts adds up to {sum(counts)}, expected {counted}, which counted says"
+    if max(counts) > counted:
+        return f"class_counts goes up to {max(counts)}, expected {counted} at most, which counted says"
+    return ""
 
 
 def _range_of(kind: type[np.float16]) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mlstack.bundle.answers import MEASURED, relative_error
 from mlstack.bundle.folder import seal, write_bundle
 from mlstack.bundle.metadata import Metadata, ModelFile, PictureInput, plain_name
-from mlstack.bundle.reference import MAX_GOLDEN, REFERENCE, Reference, light_of, write_reference
+from mlstack.bundle.reference import MAX_GOLDEN, REFERENCE, Reference, count_classes, light_of, write_reference
 from mlstack.bundle.session import Session, SessionAnswers
 from mlstack.config.export import ExportConfig
 from mlstack.datasets.decode import decoded_side
@@ -211,7 +211,8 @@ def _write_reference(path: Path, pictures: OwnPictures, answers: SessionAnswers)
     brightness, contrast = light_of(pictures.judged)
     features = answers.features.astype(np.float16)
     golden = (pictures.judged[:MAX_GOLDEN], answers.output[:MAX_GOLDEN])
-    write_reference(path, Reference(*golden, answers.output, features, brightness, contrast, pictures.labels))
+    counts = count_classes(answers.output, TASK)
+    write_reference(path, Reference(*golden, answers.output, features, brightness, contrast, pictures.labels, *counts))
 
 
 def _draw(path: Path, wrapped: Wrapped, output: NDArray[np.float32]) -> None:

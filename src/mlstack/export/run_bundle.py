@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mlstack.bundle.answers import MEASURED, relative_error
 from mlstack.bundle.folder import seal, write_bundle
 from mlstack.bundle.metadata import Metadata, ModelFile, PictureInput, plain_name
-from mlstack.bundle.reference import MAX_GOLDEN, REFERENCE, Reference, light_of, write_reference
+from mlstack.bundle.reference import MAX_GOLDEN, REFERENCE, Reference, count_classes, light_of, write_reference
 from mlstack.bundle.session import Session, SessionAnswers
 from mlstack.config import Config
 from mlstack.config.export import ExportConfig
@@ -110,7 +110,8 @@ def _fill(staging: Path, job: Job) -> Metadata:
     checked = hold_out(job.dataset, "val", limit=job.config.parity_images)
     answers = ask(Session(model, threads=usable_cores()), checked, words="compare")
     parity = _parity(job, checked, answers, calibrated.temperature or 1.0)
-    golden = _write_reference(staging / REFERENCE, checked, answers, Session(model))
+    counts = count_classes(calibrated.outputs["val"], job.task)
+    golden = _write_reference(staging / REFERENCE, checked, answers, Session(model), counts)
     metrics = {
         split: plain_scores(score(job.task, outputs, job.dataset.splits[split].labels))
         for split, outputs in calibrated.outputs.items()
@@ -192,8 +193,12 @@ def _parity(job: Job, checked: HeldOut, answers: SessionAnswers, temperature: fl
     }
 
 
-def _write_reference(path: Path, checked: HeldOut, answers: SessionAnswers, session: Session) -> NDArray[np.float32]:
+def _write_reference(
+    path: Path, checked: HeldOut, answers: SessionAnswers, session: Session, counts: tuple[NDArray[np.int64], int]
+) -> NDArray[np.float32]:
     """Write reference.npz about the pictures that were compared; golden ones are spread over them.
+
+    `counts` are of the answers to all of val (`count_classes`).
 
     Returns:
         float32 [≤ 8, answer], the model's answers for the golden pictures.
@@ -205,7 +210,7 @@ def _write_reference(path: Path, checked: HeldOut, answers: SessionAnswers, sess
     brightness, contrast = (np.concatenate(parts) for parts in zip(*light, strict=True))
     features = answers.features.astype(np.float16)
     arrays = (golden, golden_outputs, answers.output, features, brightness, contrast)
-    write_reference(path, Reference(*arrays, labels=np.asarray(checked.labels)))
+    write_reference(path, Reference(*arrays, np.asarray(checked.labels), *counts))
     return golden_outputs
 
 

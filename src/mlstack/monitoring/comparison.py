@@ -23,7 +23,7 @@ from mlstack.monitoring.watched import Answers, Watched
 
 # What each kind of test may spend of the error. A class that grows is the faintest of the common shifts, so most of
 # it goes to the test that is made for it; a shift of light or features is found with far less.
-WEIGHTS = {"class_share": 0.6, "class_shares": 0.1, "light": 0.15, "model": 0.15}
+WEIGHTS = {"class_share": 0.7, "class_shares": 0.05, "light": 0.125, "model": 0.125}
 BANDS = ((0.1, "none"), (0.2, "some"), (float("inf"), "large"))  # https://arxiv.org/abs/1701.09256
 TAIL = 0.01  # of both samples together, at each end: values beyond are moved there before means are compared
 
@@ -99,8 +99,8 @@ def compare(watched: Watched, window: Answers, *, alpha: float) -> Comparison:
         found += _quantity_tests(name, first[:, column], second[:, column])
         stability[name] = psi(first[:, column], second[:, column])
     if watched.labels:
-        counts = watched.counts(watched.reference.classes), watched.counts(window.classes)
-        found += _class_tests(watched, *counts, sizes=(len(first), len(second)))
+        counts = watched.class_counts, watched.counts(window.classes)
+        found += _class_tests(watched, *counts, sizes=(watched.counted, len(second)))
         stability["classes"] = psi_of_counts(*counts)
     families = [test.family for test in found]
     weights = [WEIGHTS[family] / families.count(family) for family in families]

@@ -52,6 +52,8 @@ class Watched:
     Attributes:
         names: Of the quantities, in the order of columns.
         reference: The reference's own rows, rounded.
+        class_counts: Answers of each class or label in the reference [class], of as many pictures as were counted.
+        counted: Those pictures: all that the model was validated on, where the bundle says so.
         labels: Names of classes or labels; of a regression empty.
     """
 
@@ -67,6 +69,7 @@ class Watched:
         rows = self.rows(reference.brightness, reference.contrast, reference.outputs, reference.features)
         self._steps = self._steps_of(rows.numbers)
         self.reference = Answers(self.rounded(rows.numbers), rows.classes)
+        self.class_counts, self.counted = reference.shares(self.task)
 
     def rows(
         self,

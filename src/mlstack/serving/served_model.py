@@ -25,7 +25,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 LARGEST_ON_CPU, LARGEST_ON_GPU = 8, 32  # images of a batch, where nobody says otherwise
 WORTH_IT = 0.95  # time of a picture in a batch, relative to one alone, below which batches are made
 TRIED = 4  # pictures of a batch that is timed
-TRIAL_S = 0.04  # of the processor, in which the two are timed again and again: a single time may be half too long
+TRIAL_S = 0.02  # of the processor, in which the two are timed again and again: a single time may be half too long
 
 
 @dataclass(eq=False)

@@ -241,7 +241,7 @@ class Watching:
         self.metrics.drift.labels(label).set(float(report.drifting))
         for test in report.as_dict()["tests"]:
             self.metrics.drift_statistic.labels(label, test["name"]).set(test["statistic"])
-        self.alerts.set_drift(label, report.drifting)
+        self.alerts.set_drift(label, report.confirmed)  # `drifting` alone is wrong three times as often
 
     def _remember(self, outcome: Outcome, *, outdated: bool) -> None:
         model, output = outcome.model, outcome.answer.output

@@ -98,6 +98,22 @@ def test_a_job_that_nobody_waits_for_any_more_is_not_done(scheduler: Scheduler) 
     assert done == [2]
 
 
+def test_requests_are_refused_while_as_many_jobs_wait_as_images_may() -> None:
+    scheduler = Scheduler(1, queue_images=3, queue_bytes=100)
+    held = Held(scheduler)
+    jobs = [scheduler.submit(int) for _ in range(2)]
+    assert scheduler.has_room(1, 50)
+    assert not scheduler.has_room(2, 50)
+    jobs.append(scheduler.submit(int))
+    assert not scheduler.has_room(1, 50)
+    assert scheduler.waiting_images == 3
+    held.let_go()
+    for job in jobs:
+        job.result(PATIENCE)
+    assert scheduler.has_room(1, 50)
+    scheduler.close()
+
+
 def test_jobs_that_the_end_overtakes_are_cancelled_and_none_is_taken_after_it(scheduler: Scheduler) -> None:
     held = Held(scheduler)
     waiting = scheduler.submit(print)

@@ -82,7 +82,8 @@ class Scheduler:
 
     @property
     def waiting_images(self) -> int:
-        return self._room.images
+        """Those whose job waits too."""
+        return self._room.images + len(self._jobs)
 
     @property
     def waiting_bytes(self) -> int:
@@ -110,16 +111,17 @@ class Scheduler:
         return lane
 
     def has_room(self, images: int, size: int) -> bool:
-        """Whether a request of so many images and bytes would be taken now."""
-        return self._room.fits(images, size)
+        """Whether a request of so many images and bytes would be taken now. Jobs count: they become images."""
+        jobs = len(self._jobs)
+        return self._room.fits(images + jobs, size) and (jobs == 0 or images + jobs <= self._room.max_images)
 
     def retry_after(self) -> float:
         """Seconds until the images that wait now will have been answered, at the rate of the newest batches."""
-        return min(LONGEST_RETRY, (self._room.images + self._running) * self._image_s / len(self._threads))
+        return min(LONGEST_RETRY, (self.waiting_images + self._running) * self._image_s / len(self._threads))
 
     def full(self) -> Problem:
         """The 429 of a queue without room."""
-        detail = f"{self._room.images} images are waiting already; try again later, or send fewer at once"
+        detail = f"{self.waiting_images} images are waiting already; try again later, or send fewer at once"
         return overloaded(detail, retry_after=self.retry_after())
 
     def close(self) -> None:

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from tiny_bundles import make_bundle
 
 from mlstack.bundle.session import SessionAnswers
+from mlstack.commands.serve import _parts
+from mlstack.config.serving import ServeConfig, ServeSettings
+from mlstack.serving import predicting
 from mlstack.serving.lane import Lane
+from mlstack.serving.messages import Head, Request
+from mlstack.serving.pictures import PictureDecoder
 from mlstack.serving.scheduler import Scheduler
 
 PATIENCE = 20.0  # seconds after which a test that hangs fails
@@ -128,3 +137,26 @@ def test_jobs_that_the_end_overtakes_are_cancelled_and_none_is_taken_after_it(sc
     for one in (waiting, late):
         with pytest.raises(CancelledError):
             one.result(PATIENCE)
+
+
+@pytest.mark.parametrize(("workers", "thread"), [(1, "decode_0"), (2, "model-0")])
+def test_fewer_workers_than_cores_leave_decoding_to_threads_of_its_own(
+    workers: int, thread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicting, "usable_cores", lambda: 2)
+    decoded_by: list[str] = []
+    read = PictureDecoder.decode_small
+
+    def watched(decoder: PictureDecoder, data: bytes, name: str = "the picture") -> NDArray[np.uint8] | None:
+        decoded_by.append(threading.current_thread().name)
+        return read(decoder, data, name)
+
+    monkeypatch.setattr(PictureDecoder, "decode_small", watched)
+    bundle = make_bundle(tmp_path / "tiny").path
+    Image.new("RGB", (30, 20)).save(file := io.BytesIO(), "PNG")
+    options = ServeSettings(device="cpu", access_log=False, workers=workers)
+    with _parts(ServeConfig([str(bundle)], serve=options)) as (service, catalogue, _):
+        request = Request(Head("POST", "/predict", headers={"content-type": "image/png"}), file.getvalue())
+        assert asyncio.run(service.answer(request)).status == 200
+        asyncio.run(catalogue.close())
+    assert [name.replace("model-1", "model-0") for name in decoded_by] == [thread]

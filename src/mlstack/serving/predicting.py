@@ -20,6 +20,7 @@ from mlstack.serving.answer_cache import AnswerCache
 from mlstack.serving.answers import json_response, now, predictions
 from mlstack.serving.catalogue import Catalogue
 from mlstack.serving.inputs import InputLimits, read_inputs
+from mlstack.serving.jobs import Worker
 from mlstack.serving.messages import Head, Request, Response
 from mlstack.serving.mirror import Mirror
 from mlstack.serving.pictures import PictureDecoder, PixelBudget
@@ -27,6 +28,7 @@ from mlstack.serving.problems import Problem, bad_request, not_ready
 from mlstack.serving.scheduler import BatchAnswer, Scheduler
 from mlstack.serving.served_model import ServedModel
 from mlstack.serving.watching import Outcome, Watching
+from mlstack.utils.hardware import usable_cores
 
 TOP_K = 5
 AT_ONCE = 2**18  # bytes of a body that is read on the event loop; a larger one would hold up the others
@@ -51,6 +53,8 @@ class Predictor:
         pixels = int(self.settings.max_megapixels * 1e6)
         self.limits = InputLimits(max_images=self.settings.max_images, max_pixels=pixels)
         self._budget = PixelBudget(pixels)
+        # Fewer workers than cores, as for a GPU, would leave cores idle.
+        self._decoding: Worker = self.scheduler if self.scheduler.workers >= usable_cores() else self.pool
         self._decoders: dict[PictureRule, PictureDecoder] = {}
 
     async def predict(self, request: Request, names: dict[str, str]) -> Response:
@@ -135,7 +139,7 @@ class Predictor:
             while len(self._decoders) >= MOST_RULES:
                 del self._decoders[next(iter(self._decoders))]
             self._decoders[model.rule] = PictureDecoder(
-                model.rule, self.limits, self.scheduler, self.pool, self._budget
+                model.rule, self.limits, self._decoding, self.pool, self._budget
             )
         return self._decoders[model.rule]
 

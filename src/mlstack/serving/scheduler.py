@@ -81,6 +81,10 @@ class Scheduler:
             thread.start()
 
     @property
+    def workers(self) -> int:
+        return len(self._threads)
+
+    @property
     def waiting_images(self) -> int:
         """Those whose job waits too."""
         return self._room.images + len(self._jobs)
@@ -117,7 +121,7 @@ class Scheduler:
 
     def retry_after(self) -> float:
         """Seconds until the images that wait now will have been answered, at the rate of the newest batches."""
-        return min(LONGEST_RETRY, (self.waiting_images + self._running) * self._image_s / len(self._threads))
+        return min(LONGEST_RETRY, (self.waiting_images + self._running) * self._image_s / self.workers)
 
     def full(self) -> Problem:
         """The 429 of a queue without room."""

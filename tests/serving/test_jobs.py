@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -82,6 +84,25 @@ def test_a_job_s_result_and_its_error_come_back(scheduler: Scheduler) -> None:
     with pytest.raises(ZeroDivisionError):
         scheduler.submit(divmod, 7, 0).result(PATIENCE)
     assert scheduler.submit(threading.current_thread).result(PATIENCE).name == "model-0"
+
+
+def test_a_job_that_failed_holds_nothing_once_its_error_is_told(scheduler: Scheduler) -> None:
+    class Picture:
+        """Something that a weak reference can watch."""
+
+    picture = Picture()
+    watched = weakref.ref(picture)
+    gc.disable()
+    try:
+        future = scheduler.submit(divmod, picture, 0)
+        del picture
+        with pytest.raises(TypeError):
+            future.result(PATIENCE)
+        del future
+        scheduler.submit(int).result(PATIENCE)  # the worker has turned to something else
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 def test_jobs_fill_a_batch_but_do_not_keep_a_full_one_waiting(scheduler: Scheduler) -> None:

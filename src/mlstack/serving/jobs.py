@@ -39,3 +39,4 @@ class Job:
             self.future.set_result(self._call(*self._arguments))
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits; the thread goes on
             self.future.set_exception(error)
+            del self  # the error's traceback holds this frame, and the future the error

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from forking import in_a_forked_process
 
 from mlstack.config import AugmentConfig
 from mlstack.datasets import Split
@@ -147,12 +148,10 @@ def test_switching_one_augmentation_on_leaves_the_draws_of_the_others_alone() ->
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_worker_process_makes_the_same_batch(method: str) -> None:
     here = loader()
-    context = multiprocessing.get_context(method)
     if method == "fork":
-        with context.Pool(1) as pool:
-            there = pool.apply(here.batch, (2, 1))
+        there = in_a_forked_process(here.batch, 2, 1)
     else:
-        with ProcessPoolExecutor(1, mp_context=context) as executor:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as executor:
             there = executor.submit(here.batch, 2, 1).result()
     assert np.array_equal(here.batch(2, 1).images, there.images)
 

@@ -92,7 +92,7 @@ def test_a_process_and_its_child_are_looked_at_until_the_end(tmp_path: Path, mon
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as process, open_gpu() as gpu:
         with Sampler(process.pid, gpu, every=0.01) as sampler:
             deadline = time.monotonic() + 60
-            while (sampling.usage(process.pid)[0] or 0) < 0.3 and time.monotonic() < deadline:
+            while not _has_used(sampler, 0.3) and time.monotonic() < deadline:
                 time.sleep(0.01)
         process.communicate(b"\n")
     last = sampler.samples[-1]
@@ -100,6 +100,10 @@ def test_a_process_and_its_child_are_looked_at_until_the_end(tmp_path: Path, mon
     assert last.cpu_seconds >= 0.3
     assert sampling.peak_rss_mb(sampler.samples) > 10  # type: ignore[operator]
     assert {sample.gpu_busy for sample in sampler.samples} == {0.93}
+
+
+def _has_used(sampler: Sampler, seconds: float) -> bool:
+    return bool(sampler.samples) and (sampler.samples[-1].cpu_seconds or 0) >= seconds
 
 
 def test_a_process_that_has_ended_has_no_usage() -> None:

@@ -24,7 +24,7 @@ Attempt = Callable[..., list[RunFolder]]
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.train._draw", lambda *_: None)
+    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ with_one_engine = pytest.mark.parametrize("engine", ENGINES[:1], indirect=True)
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.train._draw", lambda *_: None)
+    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
 
 
 def trained_run(config: Config) -> RunFolder:

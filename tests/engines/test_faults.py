@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +27,8 @@ pytestmark = pytest.mark.framework
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.train._draw", lambda *_: None)
-    monkeypatch.setattr("mlstack.commands.evaluate.draw_split", lambda *_, **__: [])
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a file system takes root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
+    monkeypatch.setattr("mlstack.commands.evaluate.split_figures", lambda *_, **__: [])
 
 
 def resumed(run: RunFolder, *words: str, output_dir: Path) -> None:

@@ -27,7 +27,7 @@ Weights = dict[str, NDArray[Any]]
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.train._draw", lambda *_: None)
+    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def dense(tmp_path_factory: pytest.TempPathFactory, engine: str) -> RunFolder:
     """A short run to begin with. Look, don't touch."""
     config = configuration(tmp_path_factory.mktemp("dense"), engine, model__args={"norm": True}, trainer__max_epochs=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlstack.commands.train._draw", lambda *_: None)
+        patch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
         train(config)
     return run_in(config)
 

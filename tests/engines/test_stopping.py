@@ -40,6 +40,22 @@ def test_a_sigterm_that_is_sent_three_times_at_once_is_one(note: SignalNote) -> 
     assert note.received == signal.SIGTERM
 
 
+@pytest.mark.parametrize(("inherited", "noted"), [(signal.SIG_DFL, signal.SIGHUP), (signal.SIG_IGN, 0)])
+def test_a_terminal_that_closes_is_noted_unless_nohup_was_typed(
+    inherited: signal.Handlers, noted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "leave_terminal", lambda: None)  # that of the tests is still there
+    before = signal.signal(signal.SIGHUP, inherited)
+    note = SignalNote()
+    note.listen()
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert note.turn() == noted
+    finally:
+        note.close()
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_second_ctrl_c_is_not_waited_for(note: SignalNote) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     assert note.received == signal.SIGINT

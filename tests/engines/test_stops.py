@@ -50,7 +50,7 @@ STOPS = {
     "in an optimizer step": Stop(f"{SHARED}.{{engine}}.averaging:WeightAverage.update", call=9),
     "at an epoch's change": Stop(f"{SHARED}.training_log:TrainingLog.begin_epoch", call=2),
     "before the first checkpoint": Stop(f"{SHARED}.{{engine}}.averaging:WeightAverage.update", call=1),
-    "at the very end": Stop("mlstack.commands.train:_conclude"),
+    "at the very end": Stop("mlstack.commands.train:record"),
     "by SIGTERM in a step": Stop(f"{SHARED}.{{engine}}.averaging:WeightAverage.update", call=11, number=signal.SIGTERM),
     "by Ctrl-C in a step": Stop(f"{SHARED}.{{engine}}.averaging:WeightAverage.update", call=3, number=signal.SIGINT),
     "by SIGTERM in a validation": Stop("{validation_step}", call=7, number=signal.SIGTERM),

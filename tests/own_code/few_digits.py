@@ -78,3 +78,16 @@ def corrupted(config: DataConfig) -> Dataset:
     labels = parts["train"][1]
     labels[labels % 2 == 1] = (labels[labels % 2 == 1] + 1) % 10
     return dataset_from_arrays(config, parts, name="corrupted_digits", classes=whole.classes)
+
+
+TEST_PICTURES_ARE_BROKEN = True
+
+
+def breaking(config: DataConfig) -> Dataset:
+    """No picture of the test split can be read while `TEST_PICTURES_ARE_BROKEN`."""
+    dataset = load(config)
+    if not TEST_PICTURES_ARE_BROKEN:
+        return dataset
+    test = dataset.splits["test"]
+    images = Failing(test.images.read(np.arange(len(test))), DataError, after=0)
+    return replace(dataset, splits={**dataset.splits, "test": replace(test, images=images)})

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from mlstack.datasets.base import Split
 from mlstack.datasets.images import ArrayImages
-from mlstack.errors import OutputError
-from mlstack.reports.run_figures import draw_split
+from mlstack.reports.guarded import draw_each
+from mlstack.reports.run_figures import split_figures
 
 if TYPE_CHECKING:
     from tests.reports.conftest import Drawn
@@ -41,7 +42,7 @@ def of_task(split: Split, task: str) -> Split:
 @pytest.mark.parametrize("task", FIGURES)
 def test_each_task_has_its_figures(task: str, split: Split, tmp_path: Path) -> None:
     split = of_task(split, task)
-    files = draw_split(tmp_path, split, OUTPUTS, ["cat", "dog"], task=task, name="test", suffix="_test")
+    files = draw_each(split_figures(tmp_path, split, OUTPUTS, ["cat", "dog"], task=task, name="test", suffix="_test"))
     assert [file.name for file in files] == [f"{name}_test.png" for name in FIGURES[task]]
     for file in files:
         with Image.open(file) as image:
@@ -51,14 +52,14 @@ def test_each_task_has_its_figures(task: str, split: Split, tmp_path: Path) -> N
 @pytest.mark.parametrize("task", FIGURES)
 def test_a_split_without_mistakes_has_them_too(task: str, split: Split, tmp_path: Path) -> None:
     outputs = np.eye(2)[split.labels]
-    files = draw_split(tmp_path, of_task(split, task), outputs, ["cat", "dog"], task=task, name="val")
+    files = draw_each(split_figures(tmp_path, of_task(split, task), outputs, ["cat", "dog"], task=task, name="val"))
     assert len(files) == len(FIGURES[task])
 
 
 @pytest.mark.parametrize("task", FIGURES)
 def test_a_network_that_diverged_has_them_too(task: str, split: Split, tmp_path: Path) -> None:
     lost = np.full((6, 2), np.nan, np.float32)
-    files = draw_split(tmp_path, of_task(split, task), lost, ["cat", "dog"], task=task, name="val")
+    files = draw_each(split_figures(tmp_path, of_task(split, task), lost, ["cat", "dog"], task=task, name="val"))
     assert len(files) == len(FIGURES[task])
 
 
@@ -66,13 +67,31 @@ def test_the_sample_is_spread_over_the_split(split: Split, tmp_path: Path, drawn
     many = np.zeros((100, 8, 8, 1), np.uint8)
     values = np.arange(100, dtype=np.float32)[:, None]
     spread = Split(ArrayImages(many), values, [f"test/{index}" for index in range(100)])
-    draw_split(tmp_path, spread, values + values, ["price"], task="regression", name="test")
+    draw_each(split_figures(tmp_path, spread, values + values, ["price"], task="regression", name="test"))
     assert "198.00 (99.00)" in drawn.words  # the last one, and the greatest miss
 
 
-def test_a_folder_that_cannot_be_written_is_one_message(split: Split, tmp_path: Path) -> None:
+class Unreadable(ArrayImages):
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        raise OSError(5, "Input/output error")
+
+
+def test_pictures_that_cannot_be_read_cost_the_figures_that_show_them(
+    split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = dataclasses.replace(split, images=Unreadable(split.images.read(np.arange(6))))
+    figures = split_figures(tmp_path, broken, OUTPUTS, ["cat", "dog"], task="classification", name="test")
+    assert [path.stem for path in draw_each(figures)] == ["confusion_matrix", "class_scores", "calibration"]
+    assert [line.partition(": OSError")[0] for line in capsys.readouterr().out.splitlines()] == [
+        f"warning: figure {name} could not be drawn" for name in ("sample_predictions", "worst_mistakes")
+    ]
+
+
+def test_a_folder_that_cannot_be_written_costs_a_line_for_each_figure(
+    split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "figures").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="can't be written"):
-        draw_split(
-            tmp_path / "figures", split, np.eye(2)[split.labels], ["cat", "dog"], task="classification", name="val"
-        )
+    outputs = np.eye(2)[split.labels]
+    figures = split_figures(tmp_path / "figures", split, outputs, ["cat", "dog"], task="classification", name="val")
+    assert draw_each(figures) == []
+    assert capsys.readouterr().out.count("can't be written") == len(FIGURES["classification"])

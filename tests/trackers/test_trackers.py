@@ -154,7 +154,6 @@ def test_tensorboard_can_compare_runs_by_their_settings(start: Start, run: RunFo
     assert {info.name for info in page.hparam_infos} == set(settings)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of the thread that writes
 def test_tensorboard_on_a_full_disk_is_one_message_and_not_a_wait(start: Start, run: RunFolder) -> None:
     import resource
 

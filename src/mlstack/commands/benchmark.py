@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mlstack.export.benchmark import Scored, names_of, rows_of, score_bundle, sp
 from mlstack.reports.bundle_comparison import draw_bundle_comparison
 from mlstack.reports.bundle_rows import RECORDED, MeasuredModel, as_csv, as_json, benchmark_table
 from mlstack.reports.bundle_verdict import Limits, Verdict, judge, rank
+from mlstack.reports.guarded import draw_each
 from mlstack.runs import write_text
 from mlstack.utils.console import say
 from mlstack.utils.hardware import cpu_name, usable_cores
@@ -158,4 +160,5 @@ def _write(
     }
     write_text(table, as_csv(models))
     write_text(data, as_json(models, **context))
-    return [draw_bundle_comparison(models, output, title=title, note=note), table, data]
+    draw = partial(draw_bundle_comparison, models, output, title=title, note=note)
+    return [*draw_each([(output.name, draw)]), table, data]

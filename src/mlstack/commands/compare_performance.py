@@ -52,10 +52,10 @@ def compare_performance(config: ComparePerformanceConfig) -> None:
     say(verdict(wrong, agreement))
     commits = " and ".join(dict.fromkeys(report.commit[:12] or "unknown" for report in (venv, docker)))
     title = f"Commit {commits}: virtual environment and containers"
-    say(f"written: {draw_stages(found, Path(config.output).expanduser(), title=title, note=verdict(wrong, agreement))}")
     if config.json is not None:
         write_text(Path(config.json).expanduser(), as_json(found, agreement, venv, docker, wrong))
         say(f"written: {config.json}")
+    say(f"written: {draw_stages(found, Path(config.output).expanduser(), title=title, note=verdict(wrong, agreement))}")
     if wrong:
         sys.exit(1)
 

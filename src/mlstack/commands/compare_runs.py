@@ -7,12 +7,14 @@ import glob
 import io
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlstack.config.commands import CompareRunsConfig
 from mlstack.config.flat_settings import flat_settings
 from mlstack.errors import ConfigError, MLStackError, RunError
+from mlstack.reports.guarded import draw_each
 from mlstack.reports.run_comparison import draw_comparison
 from mlstack.reports.seed_summary import (
     SIZE,
@@ -44,11 +46,12 @@ def compare_runs(config: CompareRunsConfig) -> None:
     runs = [read_run(run) for run in find_runs(config.runs, output_dir=config.output_dir)]
     groups = group_by_seed(runs)
     _say_tables(runs, groups)
-    written = [draw_comparison(groups, Path(config.output).expanduser())]
+    written = []
     for name, text in ((config.csv, as_csv(runs)), (config.json, as_json(runs, groups))):
         if name is not None:
             written.append(Path(name).expanduser())
             write_text(written[-1], text)
+    written.insert(0, draw_comparison(groups, Path(config.output).expanduser()))  # last: no table is lost by it
     say("\n" + "\n".join(f"written: {path}" for path in written))
 
 
@@ -65,9 +68,10 @@ def compare_sweep(folders: Sequence[str], output: str) -> None:
             return
         groups = group_by_seed(runs)
         _say_tables(runs, groups)
-        figure = draw_comparison(groups, Path(output) / "comparison.png")
-        write_text(Path(output) / "summary.json", as_json(runs, groups))
-        say(f"\nwritten: {figure}\nwritten: {Path(output) / 'summary.json'}")
+        summary, figure = Path(output) / "summary.json", Path(output) / "comparison.png"
+        write_text(summary, as_json(runs, groups))
+        written = [*draw_each([(figure.name, partial(draw_comparison, groups, figure))]), summary]
+        say("\n" + "\n".join(f"written: {path}" for path in written))
     except MLStackError as error:  # the jobs themselves have ended well
         say(f"warning: the runs can't be compared: {error}")
 

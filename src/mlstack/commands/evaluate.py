@@ -16,7 +16,8 @@ from mlstack.datasets.loader import BatchLoader
 from mlstack.engines import Engine, Predictions, create_engine
 from mlstack.engines.budget import FirstBatches, limited
 from mlstack.metrics import Scores, confusion_matrix, per_class_metrics, per_label_metrics, per_target_metrics, score
-from mlstack.reports.run_figures import draw_split
+from mlstack.reports.guarded import draw_each
+from mlstack.reports.run_figures import split_figures
 from mlstack.reports.tables import class_table, metrics_table, target_table
 from mlstack.runs import RunFolder, find_run, write_text
 from mlstack.utils.console import say
@@ -44,15 +45,8 @@ def evaluate(config: EvalConfig) -> None:
     say(scores_of_each(task, predictions, dataset.classes) + "\n")
     table = run.path / f"evaluation_{config.split}.json"
     write_text(table, json.dumps({"checkpoint": config.checkpoint, "metrics": scores}, indent=2) + "\n")
-    figures = draw_split(
-        run.figures,
-        dataset.splits[config.split],
-        predictions.outputs,
-        dataset.classes,
-        task=task,
-        name=config.split,
-        suffix=f"_{config.split}",
-    )
+    split, names = dataset.splits[config.split], {"name": config.split, "suffix": f"_{config.split}"}
+    figures = draw_each(split_figures(run.figures, split, predictions.outputs, dataset.classes, task=task, **names))
     say("\n".join(f"written: {path}" for path in (table, *figures)))
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlstack.commands.evaluate import measure
+from mlstack.commands.conclusion import record, show
 from mlstack.commands.jobs import Job, begun_run, going_on, job_of
-from mlstack.commands.pruning import pruning_facts, pruning_line, with_pruned
+from mlstack.commands.pruning import with_pruned
 from mlstack.commands.resume import check_changes, is_over, starting_weights
+from mlstack.commands.run_end import end_recorded
 from mlstack.commands.teacher import check_same_teacher, check_teacher, teacher_facts, teacher_line, with_teacher
 from mlstack.config import Config
 from mlstack.config.contradictions import better_direction
@@ -19,29 +19,15 @@ from mlstack.config.model import LOSSES
 from mlstack.config.trainer import METRICS
 from mlstack.datasets import Dataset, load_dataset
 from mlstack.datasets.derived import with_derived
-from mlstack.engines import Engine, RunResult, create_engine
-from mlstack.errors import DataError, MLStackError, OutputError
-from mlstack.metrics import Scores
+from mlstack.engines import Engine, create_engine
+from mlstack.errors import DataError
 from mlstack.models.catalog import check_name, check_pretrained
 from mlstack.provenance import git_state, provenance
-from mlstack.reports.headline import headline
-from mlstack.reports.learning_curves import draw_learning_curves
-from mlstack.reports.run_figures import draw_split
-from mlstack.runs import (
-    RunFolder,
-    announced_run,
-    create_run,
-    discard_run,
-    find_resumable,
-    finish_run,
-    record_run,
-)
+from mlstack.runs import RunFolder, announced_run, create_run, find_resumable, record_run
 from mlstack.utils.console import logged_to, say
 from mlstack.utils.hardware import limit_threads
 from mlstack.utils.ranks import is_main_process
 
-# Of the figures, those that the tracker shows; each task has some of them.
-SENT_FIGURES = ("learning_curves", "sample_predictions", "confusion_matrix", "label_scores", "predicted_against_true")
 WHAT_IS_LEARNT = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
 # Statistics of the pictures that torchvision's and timm's pretrained weights have seen.
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
@@ -82,14 +68,16 @@ def train(config: Config) -> None:
         return
     record_run(run)
     with logged_to(run.log_path):
-        if resumed:
-            _reopen(run, config, dataset, resumed.changes)
-        else:
-            facts = {"data": _data_facts(dataset), **teacher_facts(config), **provenance()}
-            run.update_results(status="running", **facts)
-        say(_opening(config, dataset, run, ranks=engine.world_size(config)))
-        result = _fit(engine, config, dataset, run)
-        _conclude(engine, config, dataset, run, result)
+        with end_recorded(run, is_new=resumed is None):
+            if resumed:
+                _reopen(run, config, dataset, resumed.changes)
+            else:
+                facts = {"data": _data_facts(dataset), **teacher_facts(config), **provenance()}
+                run.update_results(status="running", **facts)
+            say(_opening(config, dataset, run, ranks=engine.world_size(config)))
+            result = engine.fit(config, dataset, run)
+            measured = record(engine, config, dataset, run, result)
+        show(engine, config, dataset, run, result, measured)
 
 
 @dataclass(frozen=True)
@@ -162,62 +150,6 @@ def complete(config: Config, dataset: Dataset) -> Config:
     return replace(config, model=model, data=data, trainer=trainer)
 
 
-def _fit(engine: Engine, config: Config, dataset: Dataset, run: RunFolder) -> RunResult:
-    """Train; says in results.json how it ended if it does not end well."""
-    try:
-        return engine.fit(config, dataset, run)
-    except MLStackError as error:
-        if config.resume is None and not run.metrics_path.exists() and not run.has_checkpoint:  # nothing to keep
-            discard_run(run)
-        else:
-            _note_end(run, "failed", error)
-        raise
-    except BaseException as error:
-        _note_end(run, "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed", error)
-        if run.has_checkpoint:
-            say(f"go on with  python scripts/train.py resume={run.path}")
-        raise
-
-
-def _note_end(run: RunFolder, status: str, error: BaseException) -> None:
-    with contextlib.suppress(OutputError):  # a full disk may be the very reason
-        run.update_results(status=status, error=f"{type(error).__name__}: {error}")
-
-
-def _conclude(engine: Engine, config: Config, dataset: Dataset, run: RunFolder, result: RunResult) -> None:
-    """Measure the best checkpoint, write results.json, draw the figures, say what came out."""
-    measured = {
-        name: measure(engine, config, dataset, run, split=name)
-        for name, limit in (("val", config.trainer.limit_val_batches), ("test", config.trainer.limit_test_batches))
-        if limit
-    }
-    metrics = {name: scores for name, (_, scores) in measured.items()}
-    pruned = pruning_facts(config, run)
-    run.update_results(metrics=metrics, **pruned, **_facts(run, config, result))
-    _draw(config, dataset, run, measured)
-    if config.trainer.fast_dev_run:
-        run.update_results(status="fast_dev_run")
-    else:
-        finish_run(run, output_dir=config.output_dir)
-    images = [run.figures / f"{name}.png" for name in SENT_FIGURES]
-    engine.report(run, images, status="fast_dev_run" if config.trainer.fast_dev_run else "finished")
-    say(pruning_line(pruned) + _closing(config, run, result, metrics))
-
-
-def _facts(run: RunFolder, config: Config, result: RunResult) -> dict[str, Any]:
-    facts = asdict(result)
-    del facts["is_main"]
-    if parameters := facts.pop("teacher_parameters"):
-        facts["distill"] = {**run.read_results()["distill"], "teacher_parameters": parameters}
-    batch = config.data.batch_size * result.world_size * config.trainer.accumulate_grad_batches
-    return {
-        **facts,
-        "cores_busy": result.cpu_seconds / result.train_seconds,
-        "global_batch_size": batch,
-        "seed": config.seed,
-    }
-
-
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
@@ -225,25 +157,6 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
         "images": {name: len(split) for name, split in dataset.splits.items()},
         "classes": len(dataset.classes),
     }
-
-
-def _draw(config: Config, dataset: Dataset, run: RunFolder, measured: dict[str, Any]) -> None:
-    settings = config.trainer
-    title = f"{config.model.name} on {dataset.name}"
-    draw_learning_curves(
-        run.metrics_path,
-        run.figures / "learning_curves.png",
-        monitor=settings.monitor,
-        mode=settings.mode,
-        title=title,
-        task=dataset.task,
-        loss=config.model.loss,
-    )
-    name = "test" if "test" in measured else "val"
-    if name in measured:
-        predictions, _ = measured[name]
-        split, task = dataset.splits[name], dataset.task
-        draw_split(run.figures, split, predictions.outputs, dataset.classes, task=task, name=name)
 
 
 def _opening(config: Config, dataset: Dataset, run: RunFolder, *, ranks: int) -> str:
@@ -261,20 +174,3 @@ def _opening(config: Config, dataset: Dataset, run: RunFolder, *, ranks: int) ->
         f"batch       {batch}\n{teacher_line(config)}"
         f"run folder  {run.path}"
     )
-
-
-def _closing(config: Config, run: RunFolder, result: RunResult, metrics: dict[str, Scores]) -> str:
-    lines = [f"{name:<10}  {headline(config.data.task, scores)}" for name, scores in metrics.items()]
-    best = "" if result.best_epoch is None else f"   best epoch {result.best_epoch + 1} of {result.epochs}"
-    early = ", stopped early" if result.stopped_early else ""
-    lines.append(
-        f"training    {result.train_seconds:.1f} s{early}   "
-        f"{result.images_per_second:,.0f} images/s   peak memory {result.peak_memory_mb:,.0f} MiB{best}"
-    )
-    lines.append(f"run folder  {run.path}   (config, checkpoints, metrics, figures)")
-    if config.trainer.fast_dev_run:
-        return "\n".join([*lines, "next        it works: type the same without trainer.fast_dev_run=true"])
-    elsewhere = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
-    lines.append(f"next        python scripts/eval.py run=latest{elsewhere} split=test")
-    lines.append(f"            python scripts/predict.py run=latest{elsewhere} input=<pictures> output=predictions.csv")
-    return "\n".join(lines)

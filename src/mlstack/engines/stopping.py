@@ -1,4 +1,4 @@
-"""What ends a training before its time: SIGTERM, Ctrl-C, a score that has stopped getting better."""
+"""What ends a training before its time: SIGTERM, Ctrl-C, a terminal that closes, a score that gets no better."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
-from mlstack.utils.console import say
+from mlstack.utils.console import leave_terminal, say
 from mlstack.utils.ranks import is_main_process
 
 AGREED_EVERY = 8  # turns of the loop between two questions of the ranks to each other whether to stop
-HANDLED = (signal.SIGTERM, signal.SIGINT)
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 REPEATED = 2.0  # seconds in which another SIGTERM is the same one
 
 
@@ -60,10 +60,14 @@ class SignalNote:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
         for number in HANDLED:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: it is to outlive its terminal
             self._before[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
+        if number == signal.SIGHUP:
+            leave_terminal()
         if not self.received:
             self.received, self._since = number, now
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,6 +13,7 @@ from mlstack.bundle.reference import Reference
 from mlstack.errors import OutputError
 from mlstack.metrics import CalibrationBins, bins_of_classes, calibration_bins, decided
 from mlstack.reports.calibration import draw_calibration_change
+from mlstack.reports.guarded import guarded
 from mlstack.runs import RunFolder
 
 # What a card shows, in this order, with what stands below it; figures of other names follow.
@@ -42,12 +43,13 @@ def add_figures(folder: Path, metadata: Metadata, *, run: RunFolder | None, refe
         All figures in the folder, in the order in which a card shows them.
 
     Raises:
-        OutputError: A figure can't be copied or drawn.
+        OutputError: A figure can't be copied.
     """
     if run is not None:
         _copy(run.figures, folder)
     if metadata.temperature is not None and len(reference.labels):
-        _draw_temperature(folder / "temperature.png", metadata, reference)
+        with guarded("figure temperature could not be drawn"):
+            _draw_temperature(folder / "temperature.png", metadata, reference)
     places = {name: place for place, name in enumerate(CAPTIONS)}
     return sorted(folder.glob("*.png"), key=lambda path: (places.get(path.stem, len(places)), path.name))
 

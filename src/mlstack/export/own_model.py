@@ -39,6 +39,7 @@ from mlstack.export.quantize import quantize
 from mlstack.export.run_bundle import plain_scores
 from mlstack.metrics import score
 from mlstack.provenance import installed_versions
+from mlstack.reports.guarded import guarded
 from mlstack.reports.pictures import draw_file_predictions, draw_predictions
 from mlstack.utils.console import say
 
@@ -91,7 +92,8 @@ def _fill(staging: Path, wrapped: Wrapped) -> Metadata:
     answers = _asked(model, pictures.judged)
     parity = _parity(wrapped, answers)
     _write_reference(staging / REFERENCE, pictures, answers)
-    _draw(staging / "figures" / "sample_predictions.png", wrapped, answers.output)
+    with guarded("figure sample_predictions could not be drawn"):
+        _draw(staging / "figures" / "sample_predictions.png", wrapped, answers.output)
     models = [ModelFile(model.name, "fp32", 0, _scores(answers.output, pictures), {})]
     if config.quantize.mode != "none":
         models.append(_smaller(staging, wrapped, answers.output))

@@ -99,9 +99,9 @@ def _draw_loss(
     if task == "regression":
         columns = {name: points for name, points in columns.items() if name != "val_loss"}
     _draw_pair(axes, columns, "loss", best)
-    label = LOSS_LABELS[LOSSES[task][0] if loss == "auto" else loss]
+    name = LOSSES[task][0] if loss == "auto" else loss
     heading = "Training loss" if task == "regression" else "Loss"
-    style.dress(axes, title=heading, y=label, x="optimizer steps", grid="y")
+    style.dress(axes, title=heading, y=LOSS_LABELS.get(name, name.replace("_", " ")), x="optimizer steps", grid="y")
 
 
 def _span(columns: Mapping[str, Points]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mlstack.metrics import bins_of_classes, confusion_matrix, per_class_metrics
 from mlstack.reports.calibration import draw_calibration
 from mlstack.reports.class_scores import draw_class_scores
 from mlstack.reports.confusion_matrix import draw_confusion_matrix
+from mlstack.reports.guarded import Drawing
 from mlstack.reports.label_pictures import draw_label_predictions, worst_label_mistakes
 from mlstack.reports.picture_grid import SHOWN
 from mlstack.reports.pictures import draw_predictions, worst_mistakes
@@ -34,26 +36,37 @@ class _Evaluation:
     split_name: str
     suffix: str
 
-    def file(self, name: str) -> Path:
-        return self.folder / f"{name}{self.suffix}.png"
+    def figure(self, name: str, heading: str, draw: Callable[..., Path], *shown: Any) -> Drawing:
+        """A figure of what is `shown`, by a function that takes that, the file and a title."""
+        path, title = self.folder / f"{name}{self.suffix}.png", f"{heading}, {self.split_name} split"
+        return name, lambda: draw(*shown, path, title=title)
 
-    def title(self, what: str) -> str:
-        return f"{what}, {self.split_name} split"
+    def pictures(
+        self,
+        name: str,
+        heading: str,
+        draw: Callable[..., Path],
+        choose: Callable[[NDArray[np.floating], NDArray[Any]], NDArray[np.int64]],
+    ) -> Drawing:
+        """A grid of the pictures that `choose` picks by outputs and labels, read when it is drawn."""
 
-    def pictures(self, draw: Callable[..., Path], chosen: NDArray[np.int64], file: str, what: str) -> Path:
-        """A grid of the pictures at `chosen`, by one of the functions that take images, outputs, labels and names."""
-        images = self.split.images.read(chosen)
-        return draw(
-            images, self.outputs[chosen], self.labels[chosen], self.names, self.file(file), title=self.title(what)
-        )
+        def grid(path: Path, *, title: str) -> Path:
+            chosen = choose(self.outputs, self.labels)
+            images = self.split.images.read(chosen)
+            return draw(images, self.outputs[chosen], self.labels[chosen], self.names, path, title=title)
 
-    def sample(self, draw: Callable[..., Path]) -> Path:
+        return self.figure(name, heading, grid)
+
+    def sample(self, draw: Callable[..., Path]) -> Drawing:
         """Pictures at equal distances."""
-        chosen = np.linspace(0, len(self.labels) - 1, min(SHOWN, len(self.labels))).astype(np.int64)
-        return self.pictures(draw, chosen, "sample_predictions", "Sample predictions")
+        return self.pictures("sample_predictions", "Sample predictions", draw, _at_equal_distances)
 
 
-def draw_split(
+def _at_equal_distances(outputs: NDArray[np.floating], labels: NDArray[Any]) -> NDArray[np.int64]:
+    return np.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).astype(np.int64)
+
+
+def split_figures(
     folder: Path,
     split: Split,
     outputs: NDArray[np.floating],
@@ -62,8 +75,8 @@ def draw_split(
     task: str,
     name: str,
     suffix: str = "",
-) -> list[Path]:
-    """Draw what shows how good predictions are, with sample pictures and the worst ones.
+) -> list[Drawing]:
+    """What shows how good predictions are, with sample pictures and the worst ones: to be drawn one by one.
 
     classification: confusion matrix, scores of each class, calibration; multilabel: scores of each label;
     regression: predicted against true values, residuals.
@@ -78,58 +91,43 @@ def draw_split(
         suffix: Ending of the file names, before `.png`.
 
     Returns:
-        The files written.
-
-    Raises:
-        OutputError: A figure can't be written.
+        Names, and functions that draw and return the file; see `draw_each`.
     """
     labels = split.labels[: len(outputs)]
-    return _DRAW[task](_Evaluation(folder, split, outputs, labels, names, name, suffix))
+    return _FIGURES[task](_Evaluation(folder, split, outputs, labels, names, name, suffix))
 
 
-def _draw_classes(seen: _Evaluation) -> list[Path]:
+def _classes(seen: _Evaluation) -> list[Drawing]:
     known = np.nan_to_num(seen.outputs, nan=0.0)  # NaN of a network that diverged, as the metrics count it
     decisions = known.argmax(axis=1).astype(np.int64)
     matrix = confusion_matrix(seen.labels, decisions, len(seen.names))
-    bins = bins_of_classes(known, decisions, seen.labels)
     return [
-        draw_confusion_matrix(matrix, seen.names, seen.file("confusion_matrix"), title=seen.title("Confusion matrix")),
-        draw_class_scores(
-            per_class_metrics(matrix), seen.names, seen.file("class_scores"), title=seen.title("Scores of each class")
-        ),
-        draw_calibration(bins, seen.file("calibration"), title=seen.title("Calibration")),
+        seen.figure("confusion_matrix", "Confusion matrix", draw_confusion_matrix, matrix, seen.names),
+        seen.figure("class_scores", "Scores of each class", draw_class_scores, per_class_metrics(matrix), seen.names),
+        seen.figure("calibration", "Calibration", draw_calibration, bins_of_classes(known, decisions, seen.labels)),
         seen.sample(draw_predictions),
-        seen.pictures(
-            draw_predictions,
-            worst_mistakes(seen.outputs, seen.labels),
-            "worst_mistakes",
-            "Most confident mistakes",
-        ),
+        seen.pictures("worst_mistakes", "Most confident mistakes", draw_predictions, worst_mistakes),
     ]
 
 
-def _draw_labels(seen: _Evaluation) -> list[Path]:
+def _labels(seen: _Evaluation) -> list[Drawing]:
+    draw = partial(draw_class_scores, kind="label")
     scores = per_label_metrics(seen.outputs, seen.labels)
-    title = seen.title("Scores of each label")
-    worst = worst_label_mistakes(seen.outputs, seen.labels)
     return [
-        draw_class_scores(scores, seen.names, seen.file("label_scores"), title=title, kind="label"),
+        seen.figure("label_scores", "Scores of each label", draw, scores, seen.names),
         seen.sample(draw_label_predictions),
-        seen.pictures(draw_label_predictions, worst, "worst_mistakes", "Most confident mistakes"),
+        seen.pictures("worst_mistakes", "Most confident mistakes", draw_label_predictions, worst_label_mistakes),
     ]
 
 
-def _draw_values(seen: _Evaluation) -> list[Path]:
+def _values(seen: _Evaluation) -> list[Drawing]:
     numbers = (seen.outputs, seen.labels, seen.names)
-    worst = worst_misses(seen.outputs, seen.labels)
     return [
-        draw_predicted_against_true(
-            *numbers, seen.file("predicted_against_true"), title=seen.title("Predicted against true")
-        ),
-        draw_residuals(*numbers, seen.file("residuals"), title=seen.title("Residuals")),
+        seen.figure("predicted_against_true", "Predicted against true", draw_predicted_against_true, *numbers),
+        seen.figure("residuals", "Residuals", draw_residuals, *numbers),
         seen.sample(draw_value_predictions),
-        seen.pictures(draw_value_predictions, worst, "worst_misses", "Greatest misses"),
+        seen.pictures("worst_misses", "Greatest misses", draw_value_predictions, worst_misses),
     ]
 
 
-_DRAW = {"classification": _draw_classes, "multilabel": _draw_labels, "regression": _draw_values}
+_FIGURES = {"classification": _classes, "multilabel": _labels, "regression": _values}

@@ -47,6 +47,8 @@ class TensorBoard(Tracker):
     ) -> None:
         self._settings: dict[str, Any] = {}
         self._writer = EventFileWriter(str(run / name), max_queue, flush_secs, filename_suffix)
+        # The thread that writes keeps its error for the next event, which raises it: no traceback of its own besides.
+        self._writer._async_writer._worker._invoke_excepthook = lambda thread: None
         if purge_step is not None:
             start = SessionLog(status=SessionLog.START)
             self._writer.add_event(Event(wall_time=time.time(), step=purge_step, session_log=start))

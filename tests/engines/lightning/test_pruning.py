@@ -32,8 +32,8 @@ NETWORK = {"model__name": "small_cnn", "model__target": None}
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.train._draw", lambda *_: None)
-    monkeypatch.setattr("mlstack.commands.evaluate.draw_split", lambda *_, **__: [])
+    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
+    monkeypatch.setattr("mlstack.commands.evaluate.split_figures", lambda *_, **__: [])
 
 
 def run_in(folder: Path | str) -> RunFolder:
@@ -45,7 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder
     """A run, and one that begins with half of its channels. Look, don't touch."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlstack.commands.train._draw", lambda *_: None)
+        patch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
         train(configuration(folder, "lightning", trainer__max_epochs=1, **NETWORK))
         whole = run_in(folder)
         train(configuration(folder, "lightning", init_from="latest", prune__ratio=0.5, **NETWORK))

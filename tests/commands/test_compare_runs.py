@@ -177,4 +177,7 @@ def test_a_comparison_that_fails_is_one_warning_for_the_sweep(
 ) -> None:
     (tmp_path / "sweep").touch()
     compare_sweep([str(finish(name).path) for name in "ab"], str(tmp_path / "sweep"))
-    assert f"warning: the runs can't be compared: {tmp_path / 'sweep' / 'summary.json'} can't be written" in capsys.readouterr().out
+    assert (
+        f"warning: the runs can't be compared: {tmp_path / 'sweep' / 'summary.json'} can't be written"
+        in capsys.readouterr().out
+    )

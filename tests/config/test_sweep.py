@@ -116,17 +116,22 @@ def test_a_sweep_under_torchrun_is_refused_in_one_line(start: list[str], tmp_pat
     assert len(done.stderr.splitlines()) == 2
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_sweep_and_leaves_no_job_behind(
-    sent: signal.Signals, status: int, start: list[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("sent", "to_all", "status"),
+    [(signal.SIGINT, True, 130), (signal.SIGINT, False, 130), (signal.SIGTERM, False, 143)],
+    ids=["Ctrl-C in a terminal", "kill -INT", "SIGTERM"],
+)
+def test_a_signal_ends_the_sweep_and_leaves_no_job_behind_whatever_it_inherited(
+    sent: signal.Signals, to_all: bool, status: int, start: list[str], tmp_path: Path
 ) -> None:
-    words = [*start, "output_dir=slow", "seed=1,3"]
+    in_the_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # as a shell without job control starts it
+    words = [*in_the_background, *start, "output_dir=slow", "seed=1,3"]
     process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout
     lines = iter(process.stdout.readline, "")
     job = int(next(line.split()[1] for line in lines if line.startswith("job ")))
-    if sent == signal.SIGINT:
-        os.killpg(process.pid, sent)  # as a terminal does
+    if to_all:
+        os.killpg(process.pid, sent)
     else:
         process.send_signal(sent)
     rest = "".join(lines)

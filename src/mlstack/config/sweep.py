@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,20 +44,36 @@ def run_sweep(arguments: Arguments, schema: type, config_name: str) -> int:
     jobs = expand_sweep(schema, arguments.overrides, config_name=config_name, config_dirs=dirs)
     configs: list[Any] = [compose(schema, job, config_name=config_name, config_dirs=dirs) for job in jobs]
     flags = [f"--config-dir={folder}" for folder in dirs]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
     started, statuses = datetime.now(UTC).isoformat(), []
-    with tempfile.TemporaryDirectory(prefix="mlstack_sweep_") as folder:
+    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="mlstack_sweep_") as folder:
         record = Path(folder) / "runs.txt"
         for number, job in enumerate(jobs, start=1):
             print(f"[{number}/{len(jobs)}] {' '.join(job)}", flush=True)
             variables = {RUN_RECORD_VARIABLE: str(record), SWEEP_START_VARIABLE: started}
             statuses.append(_run_job([sys.executable, sys.argv[0], *flags, *job], variables))
         runs = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
-    _print_summary(jobs, statuses)
-    if runs:
-        _compare(runs, Path(getattr(configs[0], "output_dir", "outputs")).expanduser() / "sweeps" / name)
+        _print_summary(jobs, statuses)
+        if runs:
+            _compare(runs, Path(getattr(configs[0], "output_dir", "outputs")).expanduser() / "sweeps" / name)
     return SOME_FAILED if any(statuses) else 0
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the sweep and its job, whatever it inherited.
+
+    A shell without job control (a script, `nohup make … &`) lets what it starts in the background ignore SIGINT.
+    """
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED)),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run_job(command: Sequence[str], variables: Mapping[str, str]) -> int:
@@ -64,10 +81,9 @@ def _run_job(command: Sequence[str], variables: Mapping[str, str]) -> int:
     process = subprocess.Popen(command, env={**os.environ, **variables})
     try:
         return process.wait()
-    except KeyboardInterrupt:
-        process.wait()  # the terminal sent it the same signal
-        raise
-    except SystemExit:
+    except (KeyboardInterrupt, SystemExit):
+        # A terminal's Ctrl-C has reached the job too, and it takes a SIGTERM that follows for the same signal
+        # (`engines/stopping.py`); `kill -INT` has reached the sweep alone.
         process.terminate()
         process.wait()
         raise

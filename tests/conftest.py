@@ -85,6 +85,15 @@ def configure(tmp_path: Path, engine: str) -> Configure:
     return lambda **overrides: configuration(tmp_path / "outputs", engine, **overrides)
 
 
+@pytest.fixture(scope="session")
+def python(engine: str) -> Iterator[str]:
+    """An executable like `python` that has imported the engine's framework already: see `warm_python.py`."""
+    from warm_python import warm_python
+
+    with warm_python([f"mlstack.engines.{engine}.engine", "mlstack.commands.train", "mlstack.config.compose"]) as path:
+        yield path
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one MiB."""

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -108,9 +107,9 @@ def free_port() -> int:
 
 
 def test_two_processes_share_one_run_and_learn_what_one_learns_from_batches_twice_as_large(
-    engine: str, fit: Fit, tmp_path: Path
+    engine: str, python: str, fit: Fit, tmp_path: Path
 ) -> None:
-    said = ended(start(sys.executable, SCRIPT, *words(engine, tmp_path, **SETTINGS), "trainer.devices=2"))
+    said = ended(start(python, SCRIPT, *words(engine, tmp_path, **SETTINGS), "trainer.devices=2"))
     assert_nothing_is_said_twice(said, epochs=7)
     assert "8 × 2 devices × 2 accumulated = 32 images an optimizer step" in said
 
@@ -137,13 +136,13 @@ def csv_rows(run: Path) -> list[dict[str, str]]:
 
 
 def test_a_launcher_on_two_machines_makes_one_run_whose_metrics_are_those_of_its_checkpoint(
-    engine: str, tmp_path: Path
+    engine: str, python: str, tmp_path: Path
 ) -> None:
     port = free_port()
     settings = {"trainer.max_epochs": 2, "model.args.norm": True, "trainer.ema_decay": 0.9}
     machines = [
         start(
-            *launcher(engine).of_two_machines(rank, port=port, folder=tmp_path),
+            *launcher(engine).of_two_machines(python, rank, port=port, folder=tmp_path),
             SCRIPT,
             *words(engine, tmp_path, **settings),
         )
@@ -159,10 +158,10 @@ def test_a_launcher_on_two_machines_makes_one_run_whose_metrics_are_those_of_its
 
 
 def test_a_run_of_two_processes_stops_at_a_sigterm_with_a_checkpoint_and_goes_on_as_if_it_had_not(
-    engine: str, tmp_path: Path
+    engine: str, python: str, tmp_path: Path
 ) -> None:
     def launched(*arguments: str) -> subprocess.Popen[str]:
-        return start(*launcher(engine).of_two_processes(port=free_port(), folder=tmp_path), SCRIPT, *arguments)
+        return start(*launcher(engine).of_two_processes(python, port=free_port(), folder=tmp_path), SCRIPT, *arguments)
 
     longer = {**SETTINGS, "data.args.train": 1400, "trainer.max_epochs": 8, "trainer.log_every_n_steps": 5}
     stopped = launched(*words(engine, tmp_path / "stopped", **longer))
@@ -186,13 +185,17 @@ def test_a_run_of_two_processes_stops_at_a_sigterm_with_a_checkpoint_and_goes_on
         }
 
 
-def test_a_job_of_two_processes_that_loses_one_goes_on_when_it_is_started_again(engine: str, tmp_path: Path) -> None:
+def test_a_job_of_two_processes_that_loses_one_goes_on_when_it_is_started_again(
+    engine: str, python: str, tmp_path: Path
+) -> None:
     note = tmp_path / "held"
     longer = {"data.target": "held_digits:load", "data.args.train": 384, "trainer.checkpoint_every_n_steps": 5}
     arguments = words(engine, tmp_path, **longer, **{"trainer.max_epochs": 2, "trainer.job": "digits"})
 
     def launched(**more: str) -> subprocess.Popen[str]:
-        return start(*launcher(engine).of_two_processes(port=free_port(), folder=tmp_path), SCRIPT, *arguments, **more)
+        return start(
+            *launcher(engine).of_two_processes(python, port=free_port(), folder=tmp_path), SCRIPT, *arguments, **more
+        )
 
     stopped = launched(**{HOLD_VARIABLE: str(note)})
     while not note.exists():
@@ -231,9 +234,9 @@ def until_it_trains(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-def test_a_sweep_of_distributed_runs_makes_a_folder_for_each(engine: str, tmp_path: Path) -> None:
+def test_a_sweep_of_distributed_runs_makes_a_folder_for_each(engine: str, python: str, tmp_path: Path) -> None:
     sweep = ["-m", "seed=1,2", "trainer.devices=2", "trainer.max_epochs=1", *words(engine, tmp_path)]
-    said = ended(start(sys.executable, SCRIPT, *sweep))
+    said = ended(start(python, SCRIPT, *sweep))
     assert "2 jobs: 2 ok, 0 failed" in said
     runs = list((tmp_path / "outputs").glob("few_digits_*/*/results.json"))
     assert sorted(json.loads(path.read_text())["seed"] for path in runs) == [1, 2]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-LAUNCH = [sys.executable, "-m", "paddle.distributed.launch", "--log_level", "ERROR"]
+LAUNCH = ["-m", "paddle.distributed.launch", "--log_level", "ERROR"]
 
 
-def of_two_machines(rank: int, *, port: int, folder: Path) -> list[str]:
+def of_two_machines(python: str, rank: int, *, port: int, folder: Path) -> list[str]:
     """The launcher on one of two machines with a process each."""
     return [
-        *(*LAUNCH, "--nnodes", "2", "--rank", str(rank), "--nproc_per_node", "1"),
+        *(python, *LAUNCH, "--nnodes", "2", "--rank", str(rank), "--nproc_per_node", "1"),
         *("--master", f"127.0.0.1:{port}", "--log_dir", str(folder / f"log_{rank}")),
     ]
 
 
-def of_two_processes(*, port: int, folder: Path) -> list[str]:
+def of_two_processes(python: str, *, port: int, folder: Path) -> list[str]:
     """The launcher of two processes on this machine."""
-    return [*LAUNCH, "--nproc_per_node", "2", "--log_dir", str(folder / "log")]
+    return [python, *LAUNCH, "--nproc_per_node", "2", "--log_dir", str(folder / "log")]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from mlstack.reports import style
@@ -18,8 +19,10 @@ from mlstack.reports.saving import save_png
 
 SHOWN = 40  # pictures at most
 COLUMNS = 8
-CELL_WIDTH, CELL_HEIGHT = 1.45, 1.85  # inches, with a caption of two lines
-LINE_HEIGHT = 0.14  # inches
+# In inches: a cell with a caption of two lines, in it the longer side of the picture; a further line; around the cells.
+CELL_WIDTH, CELL_HEIGHT, PICTURE = 1.45, 1.85, 1.32
+LINE_HEIGHT = 0.14
+HEAD, FOOT, MARGIN = 0.5, 0.3, 0.15
 LINE_WIDTH = 21  # columns of text in a caption
 
 
@@ -60,31 +63,46 @@ def draw_grid(
     rows = max(math.ceil(shown / columns), 1)
     lines = max((len(caption.lines) for caption in captions[:shown]), default=2)
     height = CELL_HEIGHT + LINE_HEIGHT * max(lines - 2, 0)
-    figure = style.new_figure(columns * CELL_WIDTH + 0.3, rows * height + 0.8)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
-        style.bare(axes)
-    for axes, image, caption in zip(grid, images[:shown], captions, strict=False):
-        _draw_picture(axes, image, caption)
+    figure, axes = _canvas(columns * CELL_WIDTH + 2 * MARGIN, rows * height + HEAD + FOOT)
+    for place, (image, caption) in enumerate(zip(images[:shown], captions, strict=False)):
+        row, column = divmod(place, columns)
+        _draw_picture(axes, image, caption, left=MARGIN + column * CELL_WIDTH, top=HEAD + row * height)
     if not shown:
         _say(figure, "There is no picture to show.")
+    axes.set(xlim=(0, figure.get_figwidth()), ylim=(figure.get_figheight(), 0), aspect="auto")  # imshow has set others
     more = f"the first {shown} of {total:,}    " if shown < total else ""
     style.set_title(figure, letters.write(title), more + note)
     style.in_families(figure, letters.families)
     return save_png(figure, output)
 
 
-def _draw_picture(axes: Axes, image: NDArray[np.uint8], caption: Caption) -> None:
-    """One picture (uint8 [height, width, channel]) with its caption below."""
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure that is one drawing area in inches, from its upper left corner.
+
+    Axes for each picture would take five times as long: 40 of them are laid out, ticked and framed.
+    """
+    figure = style.new_figure(width, height)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    return figure, axes
+
+
+def _draw_picture(axes: Axes, image: NDArray[np.uint8], caption: Caption, *, left: float, top: float) -> None:
+    """One picture (uint8 [height, width, channel]) with its caption below, in the cell at these inches."""
     height, width, channels = image.shape
+    scale = PICTURE / max(height, width)
+    x, y = left + (CELL_WIDTH - width * scale) / 2, top + PICTURE - height * scale  # captions stand on one line
     smooth = "nearest" if max(height, width) <= 64 else "antialiased"  # pixels of small pictures stay visible
     picture = image[:, :, 0] if channels == 1 else image
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation=smooth)
+    extent = (x, x + width * scale, top + PICTURE, y)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation=smooth, extent=extent)
     colour = {True: style.GREEN, False: style.RED, None: style.INK}[caption.right]
-    axes.set_xlabel("\n".join(caption.lines), fontsize=style.NOTE_SIZE, color=colour, linespacing=1.3)
+    axes.text(left + CELL_WIDTH / 2, top + PICTURE + 0.06, "\n".join(caption.lines), fontsize=style.NOTE_SIZE,
+              color=colour, linespacing=1.3, ha="center", va="top")  # fmt: skip
     if caption.right is not None:
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=colour, linewidth=1 if caption.right else 2.5)
+        thick = 1 if caption.right else 2.5
+        axes.add_patch(Rectangle((x, y), width * scale, height * scale, fill=False, color=colour, linewidth=thick))
 
 
 def _say(figure: Figure, words: str) -> None:

@@ -22,8 +22,26 @@ sys.path.append(str(OWN_CODE))
 
 Configure = Callable[..., Config]
 
-# Files whose few tests take long: begun last, they would keep one core waiting for the other.
-LONG = ("test_distributed.py", "test_delete_an_engine.py", "test_stops.py", "test_readme.py")
+# Files that take longest, in this order: begun last, one of them would keep one core waiting for the other.
+FIRST = (
+    "documents/test_readme.py",
+    "engines/test_distributed.py",
+    "commands/test_export.py",
+    "engines/test_stops.py",
+    "documents/test_serving.py",
+    "validation/test_venv.py",
+    "end_to_end/test_two_bundles.py",
+    "commands/test_convert.py",
+    "end_to_end/test_page.py",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="only the long repetitions, which are left out otherwise")
+    parser.addoption(
+        "--changed", nargs="?", const="HEAD", metavar="REVISION",
+        help="only tests that what differs from the revision (HEAD) can touch: see tests/own_code/touched.py",
+    )  # fmt: skip
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,9 +50,18 @@ def pytest_handlecrashitem(crashitem: str) -> None:
     print(f"\nthe process died while running {crashitem}", file=sys.stderr, flush=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the long ones come first; `make test` has pytest-xdist keep that order."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose between long tests and others, and let long files come first: `make test` has xdist keep that order."""
+    long = config.getoption("--long")
+    chosen = [item for item in items if (item.get_closest_marker("long") is not None) == long]
+    if (revision := config.getoption("--changed")) is not None:
+        from touched import touched_tests
+
+        touched = touched_tests(revision)
+        chosen = [item for item in chosen if item.path in touched]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    places = {OWN_CODE.parent / name: place for place, name in enumerate(FIRST)}
+    items[:] = sorted(chosen, key=lambda item: places.get(item.path, len(places)))
 
 
 def network(engine: str, name: str = "tiny") -> str:

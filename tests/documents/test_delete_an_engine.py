@@ -71,6 +71,7 @@ def in_a_copy(tmp_path: Path) -> Callable[[str], Run]:
     return without
 
 
+@pytest.mark.long
 @pytest.mark.framework
 @pytest.mark.parametrize("engine", ENGINES if len(ENGINES) > 1 else ())
 def test_the_other_engine_and_the_suite_go_on_without_it(engine: str, in_a_copy: Callable[[str], Run]) -> None:

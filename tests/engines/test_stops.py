@@ -74,9 +74,17 @@ TELLING = (
     "at an epoch's change",
     "by SIGTERM in a validation",
 )
-CASES = [("float32", name) for name in STOPS] + [
-    (variant, name) for variant in VARIANTS if variant != "float32" for name in TELLING
+# Those that `make test` runs; `make test-long` runs the others.
+USUALLY = {
+    *(("float32", name) for name in (*TELLING, "at the very end", "by Ctrl-C in a step")),
+    *((variant, "in an accumulation") for variant in VARIANTS),
+}
+CASES = [
+    pytest.param(variant, name, marks=() if (variant, name) in USUALLY else pytest.mark.long)
+    for variant in VARIANTS
+    for name in (STOPS if variant == "float32" else TELLING)
 ]
+SEEDS = [pytest.param(seed, marks=pytest.mark.long if seed else ()) for seed in range(10)]
 
 Train = Callable[..., int | None]
 
@@ -203,7 +211,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     assert_the_same(engine, run, undisturbed(variant)[0])
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_run_that_is_killed_at_random_moments_ends_as_if_it_had_not_been(
     seed: int, engine: str, train: Train, undisturbed: Callable[[str], tuple[Path, float]], tmp_path: Path
 ) -> None:

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import mlstack.models.paddle.quiet  # isort: skip  # noqa: F401  # before anything else imports Paddle
 
 from mlstack.engines.paddle import launch
+from mlstack.runs import RUN_FOLDER_VARIABLE, RunFolder
 
 pytestmark = pytest.mark.framework
 
@@ -45,12 +47,20 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[subprocess.Po
     return watch
 
 
-def test_a_rank_that_fails_ends_the_whole_run(
-    watch: Callable[[str], object], capsys: pytest.CaptureFixture[str]
+def test_a_rank_that_fails_ends_the_whole_run_which_says_so(
+    watch: Callable[[str], object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    run = RunFolder(tmp_path)
+    run.update_results(status="running")
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(Ended, match="1"):
         watch("import sys; sys.exit(3)")
-    assert "another process of this run ended with status 3" in capsys.readouterr().out
+    reason = "another process of this run ended with status 3"
+    assert reason in capsys.readouterr().out
+    assert run.read_results() == {"status": "failed", "error": reason}
 
 
 def test_a_rank_that_has_failed_before_anyone_looks_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:

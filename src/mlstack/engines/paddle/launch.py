@@ -15,10 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mlstack.config import TrainerConfig
 from mlstack.engines.paddle.devices import connect, disconnect, is_launched
+from mlstack.errors import MLStackError
+from mlstack.runs import announced_run
 from mlstack.utils.console import say
 from mlstack.utils.processes import end_with_parent
 
@@ -96,11 +98,20 @@ def _watch(others: list[subprocess.Popen[bytes]]) -> None:
         if failed and failed[0] in (128 + signal.SIGTERM, 128 + signal.SIGINT):  # all ranks are stopping
             return
         if failed:
-            say(f"error: another process of this run ended with status {failed[0]}; what it said stands above")
+            reason = f"another process of this run ended with status {failed[0]}"
+            say(f"error: {reason}; what it said stands above")
             for other in others:
                 other.kill()
+            _record_failure(reason)
             os._exit(1)
         time.sleep(WATCHED_EVERY)
+
+
+def _record_failure(reason: str) -> None:
+    """Write it into results.json: nobody else will, as the main thread waits for the lost process for ever."""
+    if (run := announced_run()) is not None:
+        with suppress(MLStackError):
+            run.update_results(status="failed", error=reason)
 
 
 def _await(others: list[subprocess.Popen[bytes]]) -> None:

@@ -26,7 +26,7 @@ export PYTHON DEVICE TORCH_CPU_INDEX PADDLE_GPU_INDEX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev check train validate export benchmark serve validate-venv validate-docker image-cpu image-gpu up down logs k8s-render \
-    triton-repo bench bench-accuracy bench-serve bench-containers test test-long test-containers lint format ci clean clean-outputs rename
+    triton-repo oracles bench bench-accuracy bench-serve bench-containers test test-long test-containers lint format ci clean clean-outputs rename
 
 help:  ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -81,6 +81,9 @@ benchmark: $(TRAIN)  ## size, speed and accuracy of the newest bundle; ARGS="bun
 serve: $(TRAIN)  ## the newest bundle as a service on http://127.0.0.1:8000; ARGS="bundle=FOLDER" another one
 	@$(PY) scripts/serve.py $(ARGS)
 
+oracles: $(DEV)  ## the environments of requirements-oracles.txt (1.6 GB), else made at first use; ARGS=schemathesis one of them
+	@$(PY) tests/own_code/oracles.py $(ARGS)
+
 bench: $(DEV)  ## measure speed against named peers; prints ratios (20 minutes)
 	@set -e; for file in $(filter-out $(ACCURACY),$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(PY) $$file; done
 
@@ -90,7 +93,6 @@ bench-accuracy: $(DEV)  ## accuracy on Fashion-MNIST: recipes, both engines, wha
 # wrk sends the load (in Debian and Ubuntu a package of that name).
 bench-serve: $(DEV)  ## the service against its peers, which it installs (1.1 GB); start, decoders; BUNDLE=FOLDER (25 minutes)
 	@command -v wrk >/dev/null || { echo "bench-serve needs wrk: apt-get install wrk" >&2; exit 2; }
-	@$(PY) benchmarks/serving/peers.py
 	@set -e; for file in $(SERVING); do echo "== benchmarks/serving/$$file"; $(PY) benchmarks/serving/$$file $(BUNDLE); done
 	@echo "== benchmarks/serving/fuzz_inputs.py"; $(PY) benchmarks/serving/fuzz_inputs.py --cases 20000
 

@@ -5,11 +5,17 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from oracles import sections
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(ROOT.glob("requirements-*.txt"))
+# Environments of their own, whose versions may contradict those of .venv and of one another.
+ORACLES = ROOT / "requirements-oracles.txt"
+EVERY_FILE = sorted(ROOT.glob("requirements-*.txt"))
+FILES = [path for path in EVERY_FILE if path != ORACLES]
+# Code that compares with oracles, and that tests are made of.
+COMPARING = sorted({*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "tests").rglob("*.py")} - {Path(__file__)})
 # Comes with the interpreter's own virtual environments, or only with a GPU.
 NOT_INSTALLED_HERE = {"nvidia-ml-py", "tensorrt", "polygraphy"}
 # Asked for by a package that is installed without what it asks for.
@@ -38,11 +44,11 @@ DIRECT = {name: version for path in FILES for name, version in pins(path).items(
 LOCKED = pins(ROOT / "constraints.txt")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: path.name)
 def test_each_requirement_has_a_reason_beside_it(path: Path) -> None:
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith(("#", "-")):
-            assert re.fullmatch(r"[\w.-]+==[\w.]+ +# \w.*", line), f"{path.name}: {line}"
+            assert re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+ +# \w.*", line), f"{path.name}: {line}"
 
 
 def test_no_package_is_pinned_twice() -> None:
@@ -102,3 +108,41 @@ def test_every_third_party_import_of_the_package_has_a_requirement() -> None:
         for name in ([SHARED_NAMES[module]] if module in SHARED_NAMES else providers.get(module, []))
     }
     assert needed - set(DIRECT) - {"mlstack"} == set()
+
+
+def test_an_environment_of_oracles_says_who_compares_and_pins_each_package_once() -> None:
+    said = dict(re.findall(r"^# environment: (\S+).*\n# (.+)", ORACLES.read_text(encoding="utf-8"), re.MULTILINE))
+    assert said.keys() == sections().keys()
+    for name, section in sections().items():
+        [path] = re.findall(r"(?:benchmarks|tests)/[\w/]+\.py", said[name])
+        assert (ROOT / path).is_file()
+        packages = [Requirement(pin).name for pin in section.pins]
+        assert packages and len(packages) == len(set(packages)), name
+    assert sum(len(section.pins) for section in sections().values()) == ORACLES.read_text().count("==")
+    assert pins(ORACLES)  # which are exact
+
+
+def test_each_environment_of_oracles_is_asked_for() -> None:
+    asking = [text for path in COMPARING if "from oracles import" in (text := path.read_text(encoding="utf-8"))]
+    for name in sections():
+        assert any(f'"{name}"' in text for text in asking), name
+
+
+def test_no_pin_of_an_oracle_stands_in_code() -> None:
+    names = "|".join(re.escape(name) for name in pins(ORACLES))
+    for path in set(COMPARING) - {ROOT / "tests" / "commands" / "test_check_env.py"}:  # made-up requirements
+        assert not re.search(rf"\b({names})(\[\w+\])?==\d", path.read_text(encoding="utf-8")), path
+
+
+def test_ci_picks_no_pin_of_an_oracle_when_it_picks_packages_by_name_from_all_files() -> None:
+    patterns = re.findall(r"grep -hoE '(.+?)' requirements-\*\.txt", (ROOT / ".ci" / "run").read_text())
+    assert len(patterns) == 2
+    for pattern in patterns:
+        assert not re.search(pattern, ORACLES.read_text(encoding="utf-8"), re.MULTILINE), pattern
+
+
+def test_no_test_is_left_out_for_want_of_a_package() -> None:
+    """What requirements-dev.txt installs is there; what it does not is an oracle, and made at first use."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path != Path(__file__):
+            assert "importorskip" not in path.read_text(encoding="utf-8"), path

@@ -2,7 +2,7 @@
 
     python benchmarks/serving/contract_check.py http://127.0.0.1:8000 [--key KEY] [--examples 100]
 
-It makes an environment of its own in ~/.cache/mlstack-peers/schemathesis and ends with status 1 when a check fails.
+schemathesis gets an environment of its own at first use (requirements-oracles.txt). Status 1 = a check failed.
 Every check is on. Three things are allowed that schemathesis by itself would call a failure: 503, which tells a client
 that its own deadline (the header x-deadline-ms) has passed; 400, 413 or 415 for a body of the right shape whose content
 is no picture, or not as many values as its shape says, which no schema can express; and 413 for a wrong body that is
@@ -17,9 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from peers import FOLDER
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "own_code"))
 
-SCHEMATHESIS = "schemathesis==4.32.5"
+from oracles import prepare
+
 CONFIG = """
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", 503]
@@ -32,17 +33,6 @@ expected-statuses = ["2xx", 400, 401, 403, 404, 413, 415, 503]
 """
 
 
-def program() -> Path:
-    """schemathesis, installed if it is not there."""
-    place = FOLDER / "schemathesis"
-    mark = place / "packages.txt"
-    if not mark.is_file() or mark.read_text() != SCHEMATHESIS:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-        subprocess.run([str(place / "bin" / "pip"), "install", "--quiet", SCHEMATHESIS], check=True)
-        mark.write_text(SCHEMATHESIS)
-    return place / "bin" / "schemathesis"
-
-
 def main() -> int:
     """Run it; its own exit status."""
     parser = argparse.ArgumentParser(description="Check a service against its description.")
@@ -51,12 +41,13 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=100, help="requests of a kind for each address")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    program = prepare("schemathesis")[0] / "bin" / "schemathesis"
     header = ["-H", f"Authorization: Bearer {given.key}"] if given.key else []
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "schemathesis.toml"
         config.write_text(CONFIG)
         command = [
-            str(program()), "--config-file", str(config), "run", f"{given.url.rstrip('/')}/openapi.json",
+            str(program), "--config-file", str(config), "run", f"{given.url.rstrip('/')}/openapi.json",
             "--checks", "all", "--max-examples", str(given.examples), "--seed", str(given.seed),
             "--suppress-health-check", "all", "--continue-on-failure", "--request-timeout", "20", *header,
         ]  # fmt: skip

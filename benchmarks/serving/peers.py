@@ -1,36 +1,27 @@
-"""Environments of the peers, each of its own, and how each peer is started.
-
-    python benchmarks/serving/peers.py                      # make all of them, some minutes
-    python benchmarks/serving/peers.py litserve naive --folder /tmp/peers
-
-They lie in ~/.cache/mlstack-peers unless `--folder` says otherwise; a folder may be deleted at any time.
-"""
+"""How each peer is started. What their environments hold stands in requirements-oracles.txt."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).parent
-APPS = HERE / "peers"
-FOLDER = Path.home() / ".cache" / "mlstack-peers"
-COMMON = ("onnxruntime==1.31.1", "pillow==13.0.0")
-NUMPY = "numpy==2.4.6"
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "own_code"))
+
+from oracles import environment, prepare
+
+APPS = Path(__file__).parent / "peers"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How one of them is installed and started.
+    """How one of them is started.
 
     Attributes:
         environment: Name of its environment; several may share one.
-        packages: Pinned.
         command: `{bin}` is the environment's, `{port}` the port to listen on.
         settings: Further environment variables.
         ready: Address that answers 200 once requests are taken.
@@ -41,7 +32,6 @@ class Peer:
     """
 
     environment: str
-    packages: tuple[str, ...]
     command: tuple[str, ...]
     ready: str
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -51,30 +41,20 @@ class Peer:
     field: str = "file"
 
 
-LITSERVE = ("litserve==0.2.19", NUMPY, "python-multipart==0.0.32")
 PEERS: dict[str, Peer] = {
     "naive": Peer(
-        "naive",
-        ("fastapi==0.163.2", "uvicorn[standard]==0.54.0", NUMPY, "python-multipart==0.0.32"),
-        ("{bin}/uvicorn", "naive:app", "--port", "{port}", "--log-level", "warning"),
-        "/openapi.json",
+        "naive", ("{bin}/uvicorn", "naive:app", "--port", "{port}", "--log-level", "warning"), "/openapi.json"
     ),
-    "litserve": Peer(
-        "litserve", LITSERVE, ("{bin}/python", "litserve_app.py"), "/health", {"WORKERS": "1"}, upload="/predict"
-    ),
-    "litserve2": Peer(
-        "litserve", LITSERVE, ("{bin}/python", "litserve_app.py"), "/health", {"WORKERS": "2"}, upload="/predict"
-    ),
+    "litserve": Peer("litserve", ("{bin}/python", "litserve_app.py"), "/health", {"WORKERS": "1"}, upload="/predict"),
+    "litserve2": Peer("litserve", ("{bin}/python", "litserve_app.py"), "/health", {"WORKERS": "2"}, upload="/predict"),
     "bentoml": Peer(
         "bentoml",
-        ("bentoml==1.4.36", NUMPY),
         ("{bin}/bentoml", "serve", "bentoml_app:Classifier", "--port", "{port}"),
         "/readyz",
         {"BENTOML_DO_NOT_TRACK": "True"},
     ),
     "mlserver": Peer(
         "mlserver",
-        ("mlserver==1.7.1", "uvloop==0.21.0"),
         ("{bin}/mlserver", "start", "mlserver_model"),
         "/v2/models/classifier/ready",
         rows="/v2/models/classifier/infer",
@@ -84,37 +64,21 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def environment(peer: Peer, folder: Path = FOLDER) -> Path:
-    """The folder of a peer's environment, whether or not it is there."""
-    return folder / peer.environment
+def install(names: Iterable[str]) -> None:
+    """Make the environments of these peers where they are missing, or end the program with one message."""
+    prepare(*(PEERS[name].environment for name in names))
 
 
-def is_installed(peer: Peer, folder: Path = FOLDER) -> bool:
-    """Whether its environment was made, and with these very packages."""
-    mark = environment(peer, folder) / "packages.txt"
-    return mark.is_file() and mark.read_text().split() == [*COMMON, *peer.packages]
-
-
-def install(peer: Peer, folder: Path = FOLDER) -> None:
-    """Make its environment anew."""
-    place = environment(peer, folder)
-    shutil.rmtree(place, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    packages = [*COMMON, *peer.packages]
-    subprocess.run([str(place / "bin" / "pip"), "install", "--quiet", *packages], check=True)
-    (place / "packages.txt").write_text("\n".join(packages))
-
-
-def start(peer: Peer, *, model: Path, port: int, folder: Path = FOLDER) -> subprocess.Popen[bytes]:
+def start(peer: Peer, *, model: Path, port: int) -> subprocess.Popen[bytes]:
     """Start a peer in a process group of its own; nothing of what it prints is shown.
 
     Args:
         peer: Which one.
         model: The ONNX file.
         port: To listen on.
-        folder: Of the environments.
     """
-    place = environment(peer, folder) / "bin"
+    home = environment(peer.environment)
+    place = home / "bin"
     command = [word.format(bin=place, port=port) for word in peer.command]
     settings = {
         **os.environ,
@@ -127,30 +91,8 @@ def start(peer: Peer, *, model: Path, port: int, folder: Path = FOLDER) -> subpr
         "OMP_NUM_THREADS": "1",
         **peer.settings,
     }
-    log = (folder / f"{peer.environment}.log").open("wb")
+    log = home.with_name(f"{peer.environment}.log").open("wb")
     with log:
         return subprocess.Popen(
             command, cwd=APPS, env=settings, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-
-
-def megabytes(folder: Path) -> float:
-    """What a folder weighs on the disk."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) / 1e6
-
-
-def main() -> None:
-    """Make the environments that are asked for and missing."""
-    parser = argparse.ArgumentParser(description="Make the peers' environments.")
-    parser.add_argument("names", nargs="*", default=list(PEERS), help=", ".join(PEERS))
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    given = parser.parse_args()
-    for name in given.names:
-        peer = PEERS[name]
-        if not is_installed(peer, given.folder):
-            install(peer, given.folder)
-        print(f"{name:10} {megabytes(environment(peer, given.folder)):6.0f} MB  {', '.join(peer.packages)}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -41,14 +41,14 @@ def our_service(bundle: Path, settings: Sequence[str] = ()) -> Iterator[tuple[st
 
 
 @contextmanager
-def peer_service(name: str, *, model: Path, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def peer_service(name: str, *, model: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A peer: its address and its process.
 
     Raises:
         RuntimeError: It did not come up.
     """
     port = free_port()
-    process = start(PEERS[name], model=model, port=port, folder=folder)
+    process = start(PEERS[name], model=model, port=port)
     try:
         url = f"http://127.0.0.1:{port}"
         _await(url + PEERS[name].ready, process)

@@ -1,9 +1,9 @@
 """Requests a second and latencies: our service and its peers, against the model called in a loop without any service.
 
-    python benchmarks/serving/throughput.py BUNDLE                           # ours and the peers that are installed
+    python benchmarks/serving/throughput.py BUNDLE                           # ours and all peers
     python benchmarks/serving/throughput.py BUNDLE --peers litserve2,naive --seconds 10 --kinds rows,upload
 
-`peers.py` installs the peers. All services are up, take turns at each kind of body, and stand still between.
+Peers are installed at first use (1.1 GB). All services are up, take turns at each kind of body, stand still between.
 Each turn has one of the loop before it and one behind it (as many threads as usable cores, with one connection a single
 one), and its ratio is to those two: a busy machine meets both. Ours and a peer's are compared round by round. For
 photographs the loop decodes and resizes too. Expect two minutes a service and round with turns of 5 seconds. The usual
@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from load import Body, Load, photographs, raw_bodies, rows_bodies, run_load, upload_bodies
 from numpy.typing import NDArray
-from peers import FOLDER, PEERS, is_installed
+from peers import PEERS, install
 from services import AnyProcess, awake, our_service, peer_service
 
 from mlstack.bundle.folder import Bundle, read_bundle
@@ -159,13 +159,13 @@ def bodies_of(
 
 
 @contextlib.contextmanager
-def service(name: str, bundle: Bundle, precision: str, peers: Path) -> Iterator[tuple[str, AnyProcess]]:
+def service(name: str, bundle: Bundle, precision: str) -> Iterator[tuple[str, AnyProcess]]:
     """Address and process of ours or of a peer's, as long as the block lasts."""
     if name == OURS:
         with our_service(bundle.path, [f"serve.precision={precision}"]) as running:
             yield running
     else:
-        with peer_service(name, model=bundle.model(precision), folder=peers) as running:
+        with peer_service(name, model=bundle.model(precision)) as running:
             yield running
 
 
@@ -219,7 +219,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Requests a second of our service and of its peers.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--peers", default=",".join(PEERS), help="with commas; 'none' = ours alone")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the peers' environments")
     parser.add_argument("--precision", default="fp32", help="of the model file that everybody runs")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--connections", default=",".join(map(str, CONNECTIONS)))
@@ -227,21 +226,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
     bundle = read_bundle(given.bundle)
+    wanted = [name for name in given.peers.split(",") if name in PEERS]
+    install(wanted)
     picture = bundle.metadata.input
     shape = (SENT, picture.height, picture.width, picture.channels)
     images, files = np.random.default_rng(0).integers(0, 256, shape, np.uint8), photographs(SENT)
     limit = Limit(bundle, bundle.model(given.precision), images, files)
-    wanted = [name for name in given.peers.split(",") if name in PEERS]
-    names = [OURS, *(name for name in wanted if is_installed(PEERS[name], given.folder))]
-    for name in set(wanted) - set(names):
-        print(f"{name} is not installed: python benchmarks/serving/peers.py {name}")
     connections = [int(count) for count in given.connections.split(",")]
     results: Results = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         services: dict[str, Service] = {}
-        for name in names:
+        for name in [OURS, *wanted]:
             bodies = bodies_of(name, given.kinds.split(","), images, files, Path(folder))
-            url, process = running.enter_context(service(name, bundle, given.precision, given.folder))
+            url, process = running.enter_context(service(name, bundle, given.precision))
             services[name] = url, process, bodies
             with awake(process):
                 for path, body in bodies.values():

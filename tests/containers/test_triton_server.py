@@ -25,9 +25,10 @@ import tritonclient.grpc as grpc
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from open_inference_http import Answers, infer, refusal, statistics
+from oracles import sections
 from PIL import Image
 from running_service import RunningService, running
-from running_triton import PINS, RunningTriton, running_triton
+from running_triton import ENVIRONMENT, RunningTriton, running_triton
 from tritonclient.utils import InferenceServerException
 from whole_bundle import pictures as noise
 from whole_bundle import write_whole_bundle
@@ -302,7 +303,7 @@ def test_the_request_in_its_readme_is_answered(triton: RunningTriton, folder: Pa
 
 
 def test_the_stand_in_is_of_the_version_that_this_release_of_triton_has(triton: RunningTriton) -> None:
-    [pin] = [pin.partition("==")[2] for pin in PINS if pin.startswith("onnxruntime")]
+    [pin] = [pin.partition("==")[2] for pin in sections()[ENVIRONMENT].pins if pin.startswith("onnxruntime")]
     lines = {line.strip() for line in triton.log if line.startswith("stand-in")}
     assert lines == {f"stand-in for the back end: ONNX Runtime {pin}"}
 

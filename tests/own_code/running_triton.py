@@ -1,7 +1,7 @@
 """A real tritonserver in a process of its own, on the CPU, from NVIDIA's PyPI package, without a container.
 
 `nvidia-pytriton` brings the server (release 2.51, which is 24.10) and its Python back end, but no ONNX Runtime back
-end: `triton_onnxruntime.py` stands in for that one. Both live in `.environments/`, as an export's own packages do.
+end: `triton_onnxruntime.py` stands in for that one. Their environment is `triton-server` of requirements-oracles.txt.
 """
 
 from __future__ import annotations
@@ -20,14 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from mlstack.export.targets.environment import environment
+from oracles import environment
 
-PINS = (
-    "nvidia-pytriton==0.7.0",
-    "numpy==1.26.4",  # its Python back end was built for numpy 1
-    "onnxruntime==1.19.2",  # the version in the ONNX Runtime back end of this release
-)
-MEGABYTES = 260
+ENVIRONMENT = "triton-server"
 STAND_IN = Path(__file__).with_name("triton_onnxruntime.py")
 LIFE = 170  # seconds after which a server is killed, whatever becomes of the test
 STARTED = re.compile(r"Started (GRPCInferenceService|HTTPService|Metrics Service) at 127\.0\.0\.1:(\d+)")
@@ -107,8 +102,7 @@ def _started(stdout: IO[str], log: list[str]) -> dict[str, int]:
 
 def _packages() -> Path:
     """Where the environment's own packages lie."""
-    python = environment("triton_server", PINS, megabytes=MEGABYTES)
-    return Path(sysconfig.get_path("purelib", "venv", vars={"base": str(python.parents[1])}))
+    return Path(sysconfig.get_path("purelib", "venv", vars={"base": str(environment(ENVIRONMENT))}))
 
 
 def _put_back_ends_together(release: Path, folder: Path) -> None:

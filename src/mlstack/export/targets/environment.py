@@ -54,7 +54,7 @@ def _make(home: Path, pins: Sequence[str], name: str) -> None:
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
         raise ExportError(
-            f"the packages of target={name} can't be installed: {_essence(answer.stderr)}",
+            f"the packages of target={name} can't be installed: {pips_reason(answer.stderr)}",
             hint="pip needs a network, or an index that has them: PIP_INDEX_URL=…, PIP_FIND_LINKS=…",
         )
 
@@ -63,7 +63,7 @@ def _python(home: Path) -> Path:
     return home / "bin" / "python"
 
 
-def _essence(said: str) -> str:
+def pips_reason(said: str) -> str:
     """The line with pip's reason: its last one that says ERROR, or else its last."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ def _own_code_is_forgotten(tmp_path_factory: pytest.TempPathFactory, monkeypatch
             del sys.modules[name]
 
 
+@pytest.fixture(autouse=True)
+def _figures_are_drawn_where_they_matter(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In tests with a framework that are marked `figures`, in those of `reports/`, and in the run that is `trained`."""
+    from without_figures import without_figures
+
+    marked = request.node.get_closest_marker
+    with without_figures() if marked("framework") and not marked("figures") else nullcontext():
+        yield
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Each training framework that is there, by the name of its engine."""
@@ -114,10 +125,11 @@ def configure(tmp_path: Path, engine: str) -> Configure:
 
 @pytest.fixture(scope="session")
 def python(engine: str) -> Iterator[str]:
-    """An executable like `python` that has imported the engine's framework already: see `warm_python.py`."""
+    """An executable like `python` that has imported the engine's framework, and draws no figures: `warm_python.py`."""
     from warm_python import warm_python
 
-    with warm_python([f"mlstack.engines.{engine}.engine", "mlstack.commands.train", "mlstack.config.compose"]) as path:
+    modules = ("mlstack.commands.train", "mlstack.config.compose", "matplotlib.backends.backend_agg", "undrawn")
+    with warm_python([f"mlstack.engines.{engine}.engine", *modules]) as path:
         yield path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from without_figures import without_figures
 
 from mlstack.config import Config, DataConfig, ModelConfig, TrainerConfig
 from mlstack.runs import RunFolder, find_run
@@ -81,7 +82,8 @@ def colour_run(tmp_path_factory: pytest.TempPathFactory, engine: str) -> RunFold
         tracker="none",
         output_dir=str(folder / "outputs"),
     )
-    train(config)
+    with without_figures():
+        train(config)
     return find_run("latest", output_dir=folder / "outputs")
 
 

@@ -30,6 +30,7 @@ def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
     return RunFolder(Path(shutil.copytree(trained.path, tmp_path / "moved" / "run")))
 
 
+@pytest.mark.figures
 def test_a_run_that_was_moved_is_measured_as_it_was_after_training(
     run: RunFolder, trained: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.figures
 @with_one_engine  # test_predict.py reads such runs with each
 @pytest.mark.parametrize("task", FIGURES)
 def test_labels_and_numbers_are_measured_as_after_training(

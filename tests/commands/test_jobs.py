@@ -21,12 +21,6 @@ Configure = Callable[..., Config]
 Attempt = Callable[..., list[RunFolder]]
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
-
-
 @pytest.fixture
 def attempt(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> Attempt:
     """`attempt(reads=…)`: train as a job called `night`, and give all runs that are there, oldest first.

@@ -136,12 +136,6 @@ def test_a_terminal_that_closes_is_an_end_unless_nohup_says_otherwise(
 
 
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr(conclusion, "draw", lambda *_: None)
-
-
-@pytest.fixture
 def train(configure: Callable[..., Any]) -> Callable[..., RunFolder]:
     """Trains with these settings and returns the run folder, also where that ends in an error."""
     from mlstack.commands.train import train
@@ -173,6 +167,7 @@ def latest(run: RunFolder) -> RunFolder:
     return find_run("latest", output_dir=outputs(run))
 
 
+@pytest.mark.figures
 @pytest.mark.framework
 def test_a_loss_without_a_label_and_a_figure_that_raises_cost_a_line_at_most(
     train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -188,7 +183,6 @@ def test_a_loss_without_a_label_and_a_figure_that_raises_cost_a_line_at_most(
     assert "next        python scripts/eval.py" in said
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.framework
 def test_a_tracker_that_fails_at_the_end_costs_a_line(
     train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -202,7 +196,6 @@ def test_a_tracker_that_fails_at_the_end_costs_a_line(
     assert "warning: the tracker's record could not be ended: KeyError" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.framework
 def test_a_test_picture_that_breaks_costs_nothing_but_its_metrics(
     train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -226,7 +219,6 @@ def test_a_test_picture_that_breaks_costs_nothing_but_its_metrics(
     assert latest(run) == run
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.framework
 def test_a_disk_that_fills_after_the_training_is_told_and_the_run_ends_well_when_there_is_room(
     small_disk: Path,
@@ -255,6 +247,7 @@ def test_a_disk_that_fills_after_the_training_is_told_and_the_run_ends_well_when
     assert (run.read_results()["status"], latest(run)) == ("finished", run)
 
 
+@pytest.mark.figures
 @pytest.mark.framework
 def test_a_disk_that_fills_before_the_figures_costs_the_figures(
     small_disk: Path,
@@ -278,7 +271,6 @@ def test_a_disk_that_fills_before_the_figures_costs_the_figures(
     assert "Traceback" not in said.err
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.framework
 def test_a_sigterm_while_the_run_is_measured_is_written_down(
     train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch

@@ -23,12 +23,6 @@ Configure = Callable[..., Config]
 with_one_engine = pytest.mark.parametrize("engine", ENGINES[:1], indirect=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
-
-
 def trained_run(config: Config) -> RunFolder:
     """Train; the run that has come to be."""
     before = set(runs_in(config.output_dir))

@@ -122,6 +122,7 @@ def test_the_log_says_what_came_out_and_what_to_type_next(trained: RunFolder) ->
         assert words in log
 
 
+@pytest.mark.figures
 def test_a_rehearsal_works_to_the_end_without_becoming_latest(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,8 @@ SHORT = {
 }
 # What a machine without a network, or without a GPU, cannot do ends in one message and this status.
 REFUSED = 2
+# With their figures; the others draw none.
+DRAWN = ("python scripts/train.py data=digits", "python scripts/eval.py run=latest split=test")
 SERVE = "scripts/serve.py"  # does not end by itself
 
 
@@ -96,7 +98,12 @@ def test_what_is_not_run_here_still_stands_in_the_readme() -> None:
 
 @pytest.mark.framework
 @pytest.mark.parametrize(
-    "command", [command for command in commands() if command not in ELSEWHERE and is_possible(command)]
+    "command",
+    [
+        pytest.param(command, marks=pytest.mark.figures if command in DRAWN else ())
+        for command in commands()
+        if command not in ELSEWHERE and is_possible(command)
+    ],
 )
 @pytest.mark.usefixtures("here")
 def test_a_command_of_the_readme_does_what_it_says(

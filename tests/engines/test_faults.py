@@ -24,13 +24,6 @@ from .conftest import Fit
 pytestmark = pytest.mark.framework
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
-    monkeypatch.setattr("mlstack.commands.evaluate.split_figures", lambda *_, **__: [])
-
-
 def resumed(run: RunFolder, *words: str, output_dir: Path) -> None:
     """`scripts/train.py resume=…` in this process."""
     overrides = [f"resume={run.path}", f"output_dir={output_dir}", *words]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from without_figures import without_figures
 
 from mlstack.commands.train import train
 from mlstack.config import Config
@@ -24,18 +25,11 @@ pytestmark = pytest.mark.framework
 Weights = dict[str, NDArray[Any]]
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory: pytest.TempPathFactory, engine: str) -> RunFolder:
     """A short run to begin with. Look, don't touch."""
     config = configuration(tmp_path_factory.mktemp("dense"), engine, model__args={"norm": True}, trainer__max_epochs=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
+    with without_figures():
         train(config)
     return run_in(config)
 

@@ -62,11 +62,10 @@ def train(words: list[str], output: str, stop: Stop | None = None) -> None:
     os.dup2(file, 2)
     # A child of a fork server would start a data loader's workers by a fork server of its own, which outlives it.
     multiprocessing.set_start_method("fork", force=True)
-    from mlstack.commands import conclusion
+    import undrawn  # noqa: F401  figures take most of the time, and aren't the matter
+
     from mlstack.config import Config
     from mlstack.config.command_line import run
-
-    conclusion.draw = lambda *_: None  # type: ignore[assignment]  # takes most of the time, and isn't the matter
 
     if stop is not None:
         _arm(stop)

@@ -38,7 +38,7 @@ def record(engine: Engine, config: Config, dataset: Dataset, run: RunFolder, res
         By split, predictions and metrics.
 
     Raises:
-        MLStackError: Pictures that can't be read, a file that can't be written. The training is not lost: see `way_on`.
+        MLStackError: Pictures that can't be read, a file that can't be written; the training is not lost.
     """
     try:
         run.update_results(metrics={}, **pruning_facts(config, run), **_facts(run, config, result))

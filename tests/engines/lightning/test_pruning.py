@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from without_figures import without_figures
 
 from mlstack.commands.convert import convert
 from mlstack.commands.evaluate import evaluate
@@ -29,13 +30,6 @@ pytestmark = pytest.mark.framework
 NETWORK = {"model__name": "small_cnn", "model__target": None}
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of such small runs, and aren't the matter."""
-    monkeypatch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
-    monkeypatch.setattr("mlstack.commands.evaluate.split_figures", lambda *_, **__: [])
-
-
 def run_in(folder: Path | str) -> RunFolder:
     return find_run("latest", output_dir=folder)
 
@@ -44,8 +38,7 @@ def run_in(folder: Path | str) -> RunFolder:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
     """A run, and one that begins with half of its channels. Look, don't touch."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlstack.commands.conclusion.draw", lambda *_: None)
+    with without_figures():
         train(configuration(folder, "lightning", trainer__max_epochs=1, **NETWORK))
         whole = run_in(folder)
         train(configuration(folder, "lightning", init_from="latest", prune__ratio=0.5, **NETWORK))

@@ -34,12 +34,12 @@ ELSEWHERE = {
 }
 # Commands with such a word need that engine; docs/engines.md says how to delete one.
 ENGINE_OF = {"paddle": "paddle", "timm": "lightning"}
-# What makes a command short: of a training, one batch of each split.
+# What makes a command short: of a training, one batch of each split; of an export, few pictures to judge it by.
 SHORT = {
     "train.py": ["trainer.fast_dev_run=true", "trainer.progress_bar=false"],
     "benchmark.py": ["seconds=0.02"],
-    "export.py": ["quantize.max_drop=100"],  # the run in `here` has hardly been trained
-    "optimize_for_edge.py": ["quantize.max_drop=100"],
+    "export.py": ["quantize.max_drop=100", "quantize.images=16", "parity_images=32"],  # `here` has hardly been trained
+    "optimize_for_edge.py": ["quantize.max_drop=100", "quantize.images=16", "max_images=32"],
 }
 # What a machine without a network, or without a GPU, cannot do ends in one message and this status.
 REFUSED = 2

@@ -50,6 +50,13 @@ def room_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
+ROOMS = sorted({room_of(path) for path in FILES})
+
+
+def of_room(room: str) -> list[Path]:
+    return [path for path in FILES if room_of(path) == room]
+
+
 def imported(path: Path) -> Iterator[str]:
     """Every module that a file imports, also inside functions; not what only a type checker sees."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -73,35 +80,32 @@ def test_every_room_has_its_floor() -> None:
     assert {room_of(path) for path in FILES} - {"__init__"} <= set(FLOORS)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_room_imports_only_from_floors_below_its_own(path: Path) -> None:
-    room = room_of(path)
-    for module in imported(path):
-        if module.startswith(f"{PACKAGE}."):
-            other = module.split(".")[1]
-            assert other == room or FLOORS[other] < FLOORS[room] or FLOORS[room] == FLOORS[other] == 0, (
-                f"{path.name}, floor {FLOORS[room]}, imports {module}, floor {FLOORS[other]}"
-            )
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_from_floors_below_its_own(room: str) -> None:
+    for path in of_room(room):
+        for module in imported(path):
+            if module.startswith(f"{PACKAGE}."):
+                other = module.split(".")[1]
+                assert other == room or FLOORS[other] < FLOORS[room] or FLOORS[room] == FLOORS[other] == 0, (
+                    f"{path.relative_to(SOURCE)}, floor {FLOORS[room]}, imports {module}, floor {FLOORS[other]}"
+                )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_only_models_engines_and_commands_know_a_framework(path: Path) -> None:
-    if room_of(path) not in KNOW_A_FRAMEWORK:
-        assert {module.split(".")[0] for module in imported(path)} & FRAMEWORKS == set()
+@pytest.mark.parametrize("room", [room for room in ROOMS if room not in KNOW_A_FRAMEWORK])
+def test_only_models_engines_and_commands_know_a_framework(room: str) -> None:
+    for path in of_room(room):
+        assert {module.split(".")[0] for module in imported(path)} & FRAMEWORKS == set(), path.relative_to(SOURCE)
 
 
 WING = {"errors", "config", "utils", "bundle", "monitoring", "serving"}
 PICTURES = {f"{PACKAGE}.datasets.decode", f"{PACKAGE}.datasets.resample"}  # the resize rule, shared with training
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in FILES if room_of(path) in ("monitoring", "serving")],
-    ids=lambda path: str(path.relative_to(SOURCE)),
-)
-def test_the_serving_wing_stands_on_bundles_alone(path: Path) -> None:
-    own = {module for module in imported(path) if module.startswith(f"{PACKAGE}.")}
-    assert {module.split(".")[1] for module in own - PICTURES} <= WING
+@pytest.mark.parametrize("room", ["monitoring", "serving"])
+def test_the_serving_wing_stands_on_bundles_alone(room: str) -> None:
+    for path in of_room(room):
+        own = {module for module in imported(path) if module.startswith(f"{PACKAGE}.")}
+        assert {module.split(".")[1] for module in own - PICTURES} <= WING, path.relative_to(SOURCE)
 
 
 def test_the_light_rooms_can_be_imported_without_a_framework() -> None:
@@ -116,14 +120,15 @@ def test_the_light_rooms_can_be_imported_without_a_framework() -> None:
     assert set(answer.stdout.split()) & FRAMEWORKS == set()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_files_and_functions_stay_short(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST_FILE
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
+@pytest.mark.parametrize("room", ROOMS)
+def test_files_and_functions_stay_short(room: str) -> None:
+    for path in of_room(room):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(SOURCE)
+        assert len(text.splitlines()) <= LONGEST_FILE, name
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert length <= LONGEST_FUNCTION, f"{name}: {node.name} has {length} lines"
 
 
 def test_configuration_files_stay_short() -> None:

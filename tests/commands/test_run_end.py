@@ -8,7 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,22 @@ def test_a_disk_that_is_full_before_the_run_is_one_message(small_disk: Path) -> 
         pytest.fail("the block is not reached")
 
 
+@pytest.fixture
+def nobody_handles_sigterm() -> Iterator[None]:
+    """As in a process that has just started; other tests' libraries may have left a handler in this one."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("nobody_handles_sigterm")
 def test_a_sigterm_that_nobody_handles_is_an_end_too(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as caught, end_recorded(run, is_new=True):
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.code == 128 + signal.SIGTERM
     assert run.read_results()["status"] == "interrupted"
     assert f"resume={run.path}" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 CLOSING = """
@@ -271,6 +279,7 @@ def test_a_disk_that_fills_before_the_figures_costs_the_figures(
     assert "Traceback" not in said.err
 
 
+@pytest.mark.usefixtures("nobody_handles_sigterm")
 @pytest.mark.framework
 def test_a_sigterm_while_the_run_is_measured_is_written_down(
     train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch

@@ -70,10 +70,12 @@ def reached(test: Path) -> frozenset[Path]:
 
 
 def _of_fixtures(conftest: Path, used: frozenset[str]) -> Iterator[Path]:
-    """What conftest.py imports at its top, and in those of its functions that are used, or that used ones need."""
+    """What conftest.py imports at its top, and in those of its functions that are used, or that used ones need.
+
+    Fixtures that every test gets are none of them: they are about manners, and would make of any change one of all.
+    """
     wanted, needed = set[str](), set(used)
     functions = {node.name: node for node in _tree(conftest).body if isinstance(node, ast.FunctionDef)}
-    needed |= {name for name, node in functions.items() if "autouse" in ast.unparse(node)}
     while new := (needed & functions.keys()) - wanted:
         wanted |= new
         needed |= {word for name in new for word in _words_of(functions[name])}

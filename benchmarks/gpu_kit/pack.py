@@ -33,7 +33,7 @@ NAME = "gpu-kit"
 PYTHON = "3.12"
 # pip takes these by their exact names: what the pinned wheels are built for, oldest last.
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux_2_5", "manylinux1")
-CODE = ("src", "scripts", "configs", "benchmarks/*.py", "benchmarks/gpu_parts", "benchmarks/gpu_kit")
+CODE = ("src", "scripts", "configs", ":(glob)benchmarks/*.py", "benchmarks/gpu_parts", "benchmarks/gpu_kit")
 PAPERS = ("LICENSE", "pyproject.toml", "constraints.txt", "requirements-*.txt")
 PHOTOGRAPHS = 80  # to train on; 16 more are held out
 MOST = 40e6  # bytes

@@ -33,7 +33,7 @@ WAITED = "called a synchronizing"  # of torch's warning; the rest of its words h
 def measure(rows: RowWriter, place: Place) -> None:
     """One row for each choice."""
     batch, side = (2, 16) if place.dry else (128, 224)
-    model = "model=resnet18" if place.dry else "model=resnet50"  # of the shipped networks ResNets can checkpoint
+    model = "model=small_cnn" if place.dry else "model=resnet50"
     dataset = made_up(place, side=side, batch=batch)
     words = (model, f"data.batch_size={batch}", f"trainer.precision={'32' if place.dry else 'bf16'}")
     title = f"{model.removeprefix('model=')} at {side} px, batch {batch}"

@@ -8,6 +8,7 @@ validation or checkpoint lies within.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import time
@@ -82,10 +83,10 @@ class Clock:
         elif self.seen > self.warm_up:
             self.images += images
             if time.perf_counter() - self.started >= self.seconds and self.seen >= self.warm_up + self.turns:
+                self.on_edges()
                 synchronize()
                 self.elapsed = time.perf_counter() - self.started
                 self.span = (self.span[0], time.time())
-                self.on_edges()
                 raise Enough
 
 
@@ -126,6 +127,7 @@ def steady(place: Place, dataset: Dataset, *words: str, on_edges: Callable[[], N
     config = settings(place, dataset, *QUIET, *words)
     engine = LightningEngine()
     engine.check(config)
+    gc.collect()  # what the training before this one left on the GPU hangs together in circles
     if not place.dry:
         torch.cuda.empty_cache()
     with open_gpu() as gpu, Sampler(os.getpid(), gpu) as sampler, timed(clock):

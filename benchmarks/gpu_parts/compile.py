@@ -16,12 +16,12 @@ def measure(rows: RowWriter, place: Place) -> None:
         raise Skipped("torch.compile needs a C compiler, and there is none")
     if not place.dry and find_spec("triton") is None:
         raise Skipped("torch.compile needs triton on a GPU, and it is not installed")
-    batch, side, model = (2, 16, "small_cnn") if place.dry else (128, 224, "resnet50")
+    batch, side, model = (2, 16, "target=gpu_parts._networks:plain") if place.dry else (128, 224, "name=resnet50")
     dataset = made_up(place, side=side, batch=batch)
     precision = "32" if place.dry else "bf16"
-    words = [f"model={model}", f"data.batch_size={batch}", f"trainer.precision={precision}"]
+    words = [f"model.{model}", f"data.batch_size={batch}", f"trainer.precision={precision}"]
     plain = steady(place, dataset, *words)
-    title = f"{model} at {side} px, batch {batch}, {precision}"
+    title = f"{model.partition('=')[2]} at {side} px, batch {batch}, {precision}"
     rows.add(f"{title}: eager", plain.images_per_second, "images/s", note=plain.note, details=plain.details)
     with rows.attempt(f"{title}: compiled"):
         made = steady(place, dataset, *words, "trainer.compile=true")

@@ -91,7 +91,7 @@ def data_speed(real: Sequence[Trained], synthetic: Sequence[Trained], *, by_cpu:
 
 def speed(run: Trained, *, by_cpu: bool) -> float | None:
     """Training images by second, or by CPU second of the process tree, once warm; None where that is not known."""
-    each_second = run.results["images_per_second"] * _gain(run)
+    each_second: float = run.results["images_per_second"] * _gain(run)
     if not by_cpu:
         return each_second
     cores = sampling.cores_busy(run.samples, run.steady) or run.results.get("cores_busy")  # of the main process alone

@@ -4,8 +4,8 @@
     tar xzf gpu-kit.tar.gz && sh gpu-kit/run.sh          # there
 
 In it: the code as the work tree has it, made-up photographs, and the wheels that a machine with torch and Lightning may
-lack, at the pins of the requirements files: pure Python, or for CPython 3.12 on x86-64 Linux. The same work tree gives
-the same bytes, as long as the index gives the same wheels.
+lack, at the pins of the requirements files: pure Python, or for CPython 3.11 to 3.13 on x86-64 Linux (onnxruntime and
+uvloop for 3.12 alone). The same work tree gives the same bytes, as long as the index gives the same wheels.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from mlstack.validation.machine import read_pins
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "gpu-kit"
-PYTHON = "3.12"
+PYTHONS = ("3.12", "3.11", "3.13")  # the first one gets the large wheels too
 # pip takes these by their exact names: what the pinned wheels are built for, oldest last.
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux_2_5", "manylinux1")
 CODE = ("src", "scripts", "configs", ":(glob)benchmarks/*.py", "benchmarks/gpu_parts", "benchmarks/gpu_kit")
 PAPERS = ("LICENSE", "pyproject.toml", "constraints.txt", "requirements-*.txt")
-PHOTOGRAPHS = 80  # to train on; 16 more are held out
+PHOTOGRAPHS = 48  # to train on; 16 more are held out
 MOST = 40e6  # bytes
 EPOCH = 315_532_800  # seconds: 1980, the earliest time that a zip file can hold
 Member = tuple[str, bytes]  # name in the archive, and content
@@ -71,13 +71,16 @@ def fetch_wheels(folder: Path) -> None:
     Raises:
         CalledProcessError: pip failed, and said why.
     """
-    requirements = pinned(read_all_pins())
+    pins = read_all_pins()
+    requirements = pinned(pins)
     built = [one for one in requirements if one.startswith("antlr4-python3-runtime==")]  # published as source alone
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    target = ["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
+    target = ["--only-binary=:all:", "--implementation", "cp", "--no-deps", "--dest", str(folder)]
     target += [word for name in PLATFORMS for word in ("--platform", f"{name}_x86_64")]
-    wanted = [one for one in requirements if one not in built]
-    subprocess.run([*pip, "download", "--no-deps", *target, "--dest", str(folder), *wanted], check=True)
+    for version in PYTHONS:
+        large = () if version == PYTHONS[0] else pinned(pins, large=True)
+        wanted = [one for one in requirements if one not in (*built, *large)]
+        subprocess.run([*pip, "download", "--python-version", version, *target, *wanted], check=True)
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)}
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), *built], check=True, env=environment)
 
@@ -88,13 +91,13 @@ def read_all_pins() -> dict[str, str]:
     return {name: version for path in files for name, version in read_pins(path).items()}
 
 
-def pinned(pins: dict[str, str]) -> list[str]:
-    """`name==version` of each wheel.
+def pinned(pins: dict[str, str], *, large: bool = False) -> list[str]:
+    """`name==version` of each wheel, or of the large ones.
 
     Raises:
         KeyError: No file pins it.
     """
-    return [f"{wheel.package}=={pins[wheel.package]}" for wheel in WHEELS]
+    return [f"{wheel.package}=={pins[wheel.package]}" for wheel in WHEELS if wheel.large or not large]
 
 
 def code() -> Iterator[Member]:

@@ -6,6 +6,7 @@ touched. What can't be had for its Python is named in a line, and gpu.py leaves 
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -23,11 +24,13 @@ class Wheel:
         package: Its name on the index.
         module: What is imported.
         exact: Whether another version than the kit's is as good as none.
+        large: In the kit for one version of Python alone, where it is built for one.
     """
 
     package: str
     module: str
     exact: bool = False
+    large: bool = False
 
 
 WHEELS = (
@@ -42,7 +45,7 @@ WHEELS = (
     Wheel("simplejpeg", "simplejpeg"),
     Wheel("nvidia-ml-py", "pynvml"),
     # a bundle; onnxruntime-gpu brings the same module, and is left alone
-    Wheel("onnxruntime", "onnxruntime"),
+    Wheel("onnxruntime", "onnxruntime", large=True),
     Wheel("flatbuffers", "flatbuffers"),
     Wheel("protobuf", "google.protobuf"),
     # the service
@@ -50,16 +53,19 @@ WHEELS = (
     Wheel("multipart", "multipart", exact=True),  # python-multipart once had a module of this name
     Wheel("orjson", "orjson"),
     Wheel("prometheus-client", "prometheus_client"),
-    Wheel("uvloop", "uvloop"),
+    Wheel("uvloop", "uvloop", large=True),
 )
 
 
 def main() -> int:
     """Install what is missing here into a folder of its own."""
     folder, target = Path(sys.argv[1]), Path(sys.argv[2])
-    files = {file.name.split("-")[0].replace("_", "-").lower(): file for file in sorted(folder.glob("*.whl"))}
-    lacking = [wheel for wheel in WHEELS if is_missing(wheel, files.get(wheel.package))]
-    fitting = [files[one.package] for one in lacking if one.package in files and fits(files[one.package].name)]
+    files: dict[str, list[Path]] = {wheel.package: [] for wheel in WHEELS}
+    for file in sorted(folder.glob("*.whl")):
+        files[file.name.split("-")[0].replace("_", "-").lower()].append(file)
+    lacking = [wheel for wheel in WHEELS if is_missing(wheel, files[wheel.package])]
+    chosen = {one.package: next((file for file in files[one.package] if fits(file.name)), None) for one in lacking}
+    fitting = [file for file in chosen.values() if file is not None]
     if fitting:
         words = [
             "--no-index",
@@ -72,26 +78,27 @@ def main() -> int:
             str(target),
         ]
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-        status = subprocess.run([*pip, *words, *map(str, fitting)], check=False).returncode
+        environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}  # a folder of its own harms no system
+        status = subprocess.run([*pip, *words, *map(str, fitting)], check=False, env=environment).returncode
         if status:
             return status
     print(f"from the kit: {', '.join(file.name.split('-')[0] for file in fitting) or 'nothing, all is there'}")
-    if left := [one.package for one in lacking if files.get(one.package) not in fitting]:
+    if left := [package for package, file in chosen.items() if file is None]:
         here = f"Python {sys.version_info.major}.{sys.version_info.minor} on {platform.machine()}"
         print(f"no wheel in the kit for {here}: {', '.join(left)}; what needs them is left out")
     return 0
 
 
-def is_missing(wheel: Wheel, file: Path | None) -> bool:
+def is_missing(wheel: Wheel, files: list[Path]) -> bool:
     """Whether this machine lacks it."""
     try:
         there = find_spec(wheel.module) is not None
     except ModuleNotFoundError:  # of google.protobuf the first half
         there = False
-    if not there or not wheel.exact or file is None:
+    if not there or not wheel.exact or not files:
         return not there
     try:
-        return metadata.version(wheel.package) != file.name.split("-")[1]
+        return metadata.version(wheel.package) != files[0].name.split("-")[1]
     except metadata.PackageNotFoundError:
         return True
 

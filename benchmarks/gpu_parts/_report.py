@@ -1,4 +1,7 @@
-"""What a run has found so far: gpu.json, written anew with each row, and the lines of the table."""
+"""What a run has found so far: gpu.json, written anew with each row, and the lines of the table.
+
+Nothing here, nor in gpu.py, needs more than Python: a machine that lacks packages shall hear which.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from typing import Any
 
 from gpu_parts._rows import Row
 from mlstack.provenance import git_state, installed_versions
-from mlstack.runs import write_text
 from mlstack.utils.hardware import cpu_name, gpu_driver, total_memory, usable_cores
 
 SCHEMA_VERSION = 1
@@ -66,7 +68,9 @@ class RunReport:
     def write(self, folder: Path) -> None:
         """gpu.json, whole or not at all."""
         text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1, ensure_ascii=False)
-        write_text(folder / "gpu.json", text + "\n")
+        whole = folder / ".gpu.json.part"
+        whole.write_text(text + "\n", encoding="utf-8")
+        whole.replace(folder / "gpu.json")
 
 
 def new_report(parts: list[PartReport], missing: list[str], *, dry: bool) -> RunReport:

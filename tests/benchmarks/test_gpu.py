@@ -184,6 +184,12 @@ def test_what_a_command_leaves_running_is_ended_with_it(tmp_path: Path) -> None:
     assert ends(int(note.read_text()))
 
 
+def test_the_conductor_needs_no_package_so_that_it_can_say_which_are_missing() -> None:
+    paths = [str(BENCHMARKS), str(BENCHMARKS.parent / "src")]
+    program = f"import sys; sys.path[:0] = {paths!r}; import gpu"
+    subprocess.run([sys.executable, "-S", "-c", program], check=True)
+
+
 def test_a_row_that_fails_or_is_skipped_leaves_the_others(tmp_path: Path) -> None:
     rows = RowWriter(tmp_path / "rows")
     with rows.attempt("first"):

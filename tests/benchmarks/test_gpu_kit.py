@@ -21,6 +21,10 @@ def test_each_wheel_of_the_kit_has_a_pin_in_the_requirements() -> None:
     pinned = pack.pinned(pack.read_all_pins())
     assert len(pinned) == len(WHEELS)
     assert any(one.startswith("hydra-core==") for one in pinned)
+    assert {one.partition("==")[0] for one in pack.pinned(pack.read_all_pins(), large=True)} == {
+        "onnxruntime",
+        "uvloop",
+    }
 
 
 def test_the_kit_holds_the_code_and_what_starts_it_and_no_more() -> None:
@@ -71,10 +75,10 @@ def test_a_wheel_is_taken_where_its_name_says_that_it_fits(
 
 def test_what_a_machine_has_is_left_alone_unless_only_one_version_will_do() -> None:
     there, other = Path("pytest-0.0.1-py3-none-any.whl"), Wheel("pytest", "pytest", exact=True)
-    assert not is_missing(Wheel("pytest", "pytest"), there)
-    assert is_missing(other, there)
-    assert not is_missing(other, Path(f"pytest-{pytest.__version__}-py3-none-any.whl"))
-    assert is_missing(Wheel("nothing", "no_such_package.inside"), None)
+    assert not is_missing(Wheel("pytest", "pytest"), [there])
+    assert is_missing(other, [there])
+    assert not is_missing(other, [Path(f"pytest-{pytest.__version__}-py3-none-any.whl")])
+    assert is_missing(Wheel("nothing", "no_such_package.inside"), [])
 
 
 def make_wheel(folder: Path, name: str, tag: str) -> None:
@@ -91,7 +95,8 @@ def test_missing_packages_go_into_a_folder_of_their_own_and_what_does_not_fit_is
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_wheel(tmp_path, "kit_pure", "py3-none-any")
-    make_wheel(tmp_path, "kit_old", "cp36-cp36m-manylinux1_x86_64")
+    for tag in ("cp36-cp36m-manylinux1_x86_64", "cp37-cp37m-manylinux1_x86_64"):
+        make_wheel(tmp_path, "kit_old", tag)
     kit = (Wheel("kit-pure", "kit_pure"), Wheel("kit-old", "kit_old"), Wheel("pytest", "pytest"))
     monkeypatch.setattr(wheels, "WHEELS", kit)
     monkeypatch.setattr(sys, "argv", ["wheels.py", str(tmp_path), str(tmp_path / "site")])

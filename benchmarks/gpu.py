@@ -83,9 +83,9 @@ def missing(modules: Iterable[str]) -> list[str]:
 
 
 def prepare_environment(*, dry: bool) -> None:
-    """What the parts find in their environment: the folder of this file to import from, and no GPU in a dry run."""
-    inherited = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = f"{BENCHMARKS}{os.pathsep}{inherited}" if inherited else str(BENCHMARKS)
+    """What the parts find in their environment: the code beside this file to import, and no GPU in a dry run."""
+    inherited = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(BENCHMARKS), str(BENCHMARKS.parent / "src"), *inherited])
     os.environ["PYTHONUNBUFFERED"] = "1"
     if dry:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -99,8 +99,11 @@ def conduct(parts: Sequence[Part], report: RunReport, output: Path, *, seconds: 
     with (output / "gpu.txt").open("w", encoding="utf-8") as table:
 
         def say(line: str) -> None:
-            print(line, flush=True)
             print(line, file=table, flush=True)
+            try:
+                print(line, flush=True)
+            except BrokenPipeError:  # who read it has left (`| head`): the run goes on
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
         try:
             for line in header(report):

@@ -137,6 +137,13 @@ def test_when_the_time_of_the_whole_run_is_over_the_rest_is_skipped(conduct: Con
     assert "used up" in report["parts"][0]["reason"]
 
 
+def test_parts_import_the_code_beside_them_wherever_they_run(conduct: Conduct, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    conduct({"one": WRITES}, "--dry")
+    paths = os.environ["PYTHONPATH"].split(os.pathsep)
+    assert paths == [str(BENCHMARKS), str(BENCHMARKS.parent / "src"), str(Path("mine").resolve())]
+
+
 def test_parts_are_chosen_by_name_and_an_unknown_one_is_refused(
     conduct: Conduct, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,8 @@ export PYTHON DEVICE TORCH_CPU_INDEX PADDLE_GPU_INDEX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev check train validate export benchmark serve validate-venv validate-docker image-cpu image-gpu up down logs k8s-render \
-    triton-repo oracles bench bench-accuracy bench-serve bench-containers test test-long test-containers lint format ci clean clean-outputs rename
+    triton-repo oracles bench bench-accuracy bench-gpu gpu-kit bench-serve bench-containers test test-long test-containers lint format ci clean \
+    clean-outputs rename
 
 help:  ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -85,10 +86,16 @@ oracles: $(DEV)  ## the environments of requirements-oracles.txt (1.6 GB), else 
 	@$(PY) tests/own_code/oracles.py $(ARGS)
 
 bench: $(DEV)  ## measure speed against named peers; prints ratios (20 minutes)
-	@set -e; for file in $(filter-out $(ACCURACY),$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(PY) $$file; done
+	@set -e; for file in $(filter-out $(ACCURACY) benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(PY) $$file; done
 
 bench-accuracy: $(DEV)  ## accuracy on Fashion-MNIST: recipes, both engines, what smaller costs (4 hours)
 	@set -e; for file in $(ACCURACY); do echo "== $$file"; OMP_NUM_THREADS=1 $(PY) $$file; done
+
+bench-gpu: $(TRAIN)  ## all that only an NVIDIA GPU can show, in 8 minutes; ARGS="--dry" on the CPU: does every part run?
+	@$(PY) benchmarks/gpu.py $(ARGS)
+
+gpu-kit: $(TRAIN)  ## the same for a machine without a network: outputs/gpu-kit.tar.gz, at most 40 MB
+	@$(PY) benchmarks/gpu_kit/pack.py
 
 # wrk sends the load (in Debian and Ubuntu a package of that name).
 bench-serve: $(DEV)  ## the service against its peers, which it installs (1.1 GB); start, decoders; BUNDLE=FOLDER (25 minutes)

@@ -8,15 +8,12 @@ hold, then to its crop), the price of batches that are the same bytes with and w
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import (
@@ -29,6 +26,7 @@ from torchvision.transforms import (
     ToTensor,
 )
 
+from _photographs import make_photographs
 from _timing import Row, interleave, median_ratio, print_table
 from mlstack.config import AugmentConfig, DataConfig
 from mlstack.datasets import Split, load_dataset
@@ -59,7 +57,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_photographs(folder)
+        make_photographs(folder, COUNT)
         splits = {cache: our_split(folder, cache) for cache in ("none", "disk")}
         for recipe, (augment, transforms, bars) in RECIPES.items():
             contenders = {
@@ -105,29 +103,6 @@ def their_epoch(folder: Path, transforms: list[object]) -> Callable[[], None]:
             pass
 
     return epoch
-
-
-def make_photographs(folder: Path) -> None:
-    """JPEGs of quality 90 with a photograph's spectrum: smooth noise of many scales, correlated between colours."""
-    for index in range(COUNT + 16):
-        part = "train" if index < COUNT else ("val", "test")[index % 2]
-        path = folder / part / f"class{index // 2 % 4}" / f"{index}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(photograph(index))
-
-
-def photograph(seed: int, *, height: int = 375, width: int = 500) -> bytes:
-    """One made-up picture, about 50 kB."""
-    random = np.random.default_rng(seed)
-    picture = np.full((height, width, 3), 120.0)
-    for cells, strength in ((2, 60), (5, 40), (12, 30), (30, 20), (80, 14), (180, 8)):
-        noise = random.standard_normal((cells, cells * 4 // 3 + 1, 3)).astype(np.float32)
-        noise = 0.4 * noise + 0.8 * noise.mean(axis=2, keepdims=True)
-        layers = [Image.fromarray(noise[..., c]).resize((width, height), Image.Resampling.BICUBIC) for c in range(3)]
-        picture += strength * np.stack([np.asarray(layer) for layer in layers], axis=-1)
-    output = io.BytesIO()
-    Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(output, "JPEG", quality=90)
-    return output.getvalue()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mlstack.engines.position import Position
 from mlstack.errors import ConfigError, HardwareError, MLStackError, TrainingError
 from mlstack.runs import RunFolder
 from mlstack.utils import hardware
-from mlstack.validation import marked_training, synthetic, venv
+from mlstack.validation import marked_training, repeated, synthetic, venv
 from mlstack.validation.machine import Check
 from mlstack.validation.training import Trained, train_watched
 
@@ -73,16 +74,76 @@ def test_digits_on_a_gpu_are_enlarged_unless_a_size_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epoch_seconds", "settings"),
+    ("epoch_seconds", "can_repeat", "times", "settings"),
     [
-        (60.0, ["trainer.max_epochs=1", "trainer.limit_train_batches=0.2500"]),
-        (15.0, ["trainer.max_epochs=1"]),
-        (4.0, ["trainer.max_epochs=4"]),
-        (0.001, ["trainer.max_epochs=100"]),
+        (30.0, True, 1, ["trainer.max_epochs=2", "trainer.limit_train_batches=0.2500"]),
+        (7.5, True, 1, ["trainer.max_epochs=2"]),
+        (0.2, True, 38, ["trainer.max_epochs=2"]),
+        (1e-9, True, 10_000, ["trainer.max_epochs=2"]),
+        (30.0, False, 1, ["trainer.max_epochs=2", "trainer.limit_train_batches=0.2500"]),
+        (4.0, False, 1, ["trainer.max_epochs=4"]),
+        (0.001, False, 1, ["trainer.max_epochs=100"]),
     ],
 )
-def test_the_runs_that_measure_last_about_as_long_for_any_data(epoch_seconds: float, settings: list[str]) -> None:
-    assert venv.length(epoch_seconds) == settings
+def test_the_runs_that_measure_last_about_as_long_for_any_data(
+    epoch_seconds: float, can_repeat: bool, times: int, settings: list[str]
+) -> None:
+    assert venv.length(epoch_seconds, can_repeat=can_repeat) == (times, settings)
+
+
+def fake_training(seen: list[tuple[str, list[str]]], run: RunFolder, seconds: float) -> Callable[..., Trained]:
+    """Stands in for `train_watched`: 1,437 pictures; the first epoch of a process takes 4 s more than the others."""
+
+    def train(words: list[str], folder: Path, *, name: str, **_: Any) -> Trained:
+        seen.append((name, words))
+        spans = ((0.0, 4.0 + seconds), (10.0, 10.0 + seconds), (20.0, 20.0 + seconds))
+        results = {
+            "images_per_second": 1437 / (4.0 + seconds),
+            "data": {"images": {"train": 1437, "val": 1, "test": 1}},
+        }
+        return Trained(run, results, 1.0, (), spans)
+
+    return train
+
+
+def test_on_a_gpu_a_warm_epoch_says_how_often_the_pictures_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    run.write_config(compose(Config, ["data=digits", "data.image_size=8", "data.channels=1", "data.classes=[a,b]"]))
+    seen: list[tuple[str, list[str]]] = []
+    train = fake_training(seen, run, 0.25)
+    monkeypatch.setattr(venv, "train_watched", train)
+    check = train([], tmp_path, name="one_epoch")
+    real, made_up = venv._compare([], check, tmp_path, None, dry_run=False, script=tmp_path)
+    assert [name for name, _ in seen] == ["one_epoch", "warm", "real_1", "synthetic_1", "real_2", "synthetic_2"]
+    assert (len(real), len(made_up)) == (2, 2)
+    words = dict(seen)
+    assert "data.args={times:30}" in words["real_1"]  # 7.5 s of epochs that take 0.25
+    assert any(f"train:{30 * 1437}" in word for word in words["synthetic_1"])
+
+
+def test_a_repeated_set_has_the_same_pictures_several_times_in_its_training_split_alone() -> None:
+    plain = load_dataset(compose(Config, ["data=digits"]).data)
+    config = compose(Config, ["data=digits", *repeated.overrides(3)]).data
+    longer = load_dataset(config)
+    count = len(plain.splits["train"])
+    train = longer.splits["train"]
+    assert len(train) == len(train.images) == len(train.names) == 3 * count
+    where = np.array([5, 5 + count, 5 + 2 * count])
+    assert (train.images.read(where) == plain.splits["train"].images.read(np.array([5]))).all()
+    assert set(train.labels[where]) == {plain.splits["train"].labels[5]}
+    assert longer.splits["val"] is not None and len(longer.splits["val"]) == len(plain.splits["val"])
+    assert (longer.name, longer.mean, longer.classes) == (plain.name, plain.mean, plain.classes)
+
+
+def test_a_set_is_repeated_only_where_that_leaves_it_the_same() -> None:
+    assert repeated.overrides(1) == []
+    assert repeated.can_repeat(DataConfig(name="digits"))
+    for other in (DataConfig(target="mine:load"), DataConfig(args={"model": "a"}), DataConfig(class_shares=[1.0, 0.5])):
+        assert not repeated.can_repeat(other)
+    with pytest.raises(ConfigError, match="times"):
+        load_dataset(DataConfig(name="digits", target=repeated.TARGET, args={"times": 0}))
 
 
 def synthetic_config(task: str = "classification") -> DataConfig:
@@ -206,7 +267,7 @@ def test_an_export_that_fails_is_a_finding_and_no_end(tmp_path: Path, monkeypatc
 
 def test_the_stage_trains_exports_and_asks_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one real run: 4 trainings of a small network and an export, in processes of their own."""
-    monkeypatch.setattr(venv, "MEASURED_SECONDS", 0.1)
+    monkeypatch.setattr(venv, "MEASURED_SECONDS", 0.2)
     limits = VenvStageConfig(min_data_efficiency=0, max_seconds=3600)
     config = ValidateConfig(stage="venv", profile="full", models=["small_cnn"], output_dir=str(tmp_path), venv=limits)
     stale = tmp_path / "validate" / "pictures" / "stale.png"

@@ -58,6 +58,16 @@ def test_figures_of_a_gpu_are_judged(found: Found) -> None:
     assert result["checkpoint"].value == "written"
 
 
+def test_the_first_of_several_epochs_does_not_count(found: Found) -> None:
+    """Its 20 seconds hold the choice of kernels; the second epoch, of as many pictures, takes 10."""
+    run = dataclasses.replace(found.check, spans=((-20.0, 0.0), (1.0, 11.0)))
+    assert run.steady == ((1.0, 11.0),)
+    assert venv_criteria.speed(run, by_cpu=False) == pytest.approx(950.0 * 15 / 10)
+    idle = tuple(dataclasses.replace(one, at=one.at - 20, gpu_busy=0.0) for one in found.check.samples)
+    watched = dataclasses.replace(run, samples=(*idle, *found.check.samples))
+    assert verdict(dataclasses.replace(found, real=(watched,)))["GPU utilization"].value == pytest.approx(0.95)
+
+
 def test_each_limit_can_be_set(found: Found) -> None:
     limits = {"min_gpu_utilization": 0.99, "max_gpu_memory": 0.4, "max_seconds": 5.0, "min_data_efficiency": 0.99}
     failed = {name for name, one in verdict(found, **limits).items() if one.status == "fail" and one.note}

@@ -14,11 +14,8 @@ from mlstack.commands.resume import check_changes, is_over, starting_weights
 from mlstack.commands.run_end import end_recorded
 from mlstack.commands.teacher import check_same_teacher, check_teacher, teacher_facts, teacher_line, with_teacher
 from mlstack.config import Config
-from mlstack.config.contradictions import better_direction
-from mlstack.config.model import LOSSES
-from mlstack.config.trainer import METRICS
 from mlstack.datasets import Dataset, load_dataset
-from mlstack.datasets.derived import with_derived
+from mlstack.datasets.derived import complete
 from mlstack.engines import Engine, create_engine
 from mlstack.errors import DataError
 from mlstack.models.catalog import check_name, check_pretrained
@@ -29,9 +26,6 @@ from mlstack.utils.hardware import limit_threads
 from mlstack.utils.ranks import is_main_process
 
 WHAT_IS_LEARNT = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
-# Statistics of the pictures that torchvision's and timm's pretrained weights have seen.
-IMAGENET_MEAN = [0.485, 0.456, 0.406]
-IMAGENET_STD = [0.229, 0.224, 0.225]
 
 
 def train(config: Config) -> None:
@@ -133,21 +127,6 @@ def _reopen(run: RunFolder, config: Config, dataset: Dataset, changes: list[str]
     run.write_config(replace(config, resume=None))
     for change in changes:
         say(f"resume      {change}; the learning-rate schedule is computed anew")
-
-
-def complete(config: Config, dataset: Dataset) -> Config:
-    """Fill in what follows from the data, from `model.pretrained`, `trainer.fast_dev_run` and `trainer.monitor`."""
-    data, trainer = with_derived(config.data, dataset), config.trainer
-    if config.model.pretrained and config.data.mean is None and data.channels == 3:
-        data = replace(data, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    if trainer.fast_dev_run:
-        trainer = replace(trainer, max_epochs=1, limit_train_batches=1, limit_val_batches=1, limit_test_batches=1)
-    if trainer.monitor == "auto":
-        trainer = replace(trainer, monitor=f"val_{METRICS[data.task][1]}")
-    if trainer.mode == "auto":
-        trainer = replace(trainer, mode=better_direction(trainer.monitor))
-    model = config.model if config.model.loss != "auto" else replace(config.model, loss=LOSSES[data.task][0])
-    return replace(config, model=model, data=data, trainer=trainer)
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

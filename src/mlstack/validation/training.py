@@ -39,6 +39,11 @@ class Trained:
     samples: tuple[Sample, ...]
     spans: tuple[Span, ...]
 
+    @property
+    def steady(self) -> tuple[Span, ...]:
+        """The spans without the first one, in which a GPU's kernels are chosen, where there are others."""
+        return self.spans[1:] or self.spans
+
 
 def train_watched(
     words: Sequence[str],

@@ -25,7 +25,7 @@ from mlstack.errors import BundleError, ConfigError, HardwareError
 from mlstack.provenance import PACKAGES, git_state, provenance
 from mlstack.runs import write_text
 from mlstack.utils import hardware
-from mlstack.validation import predictions, venv_criteria
+from mlstack.validation import predictions, repeated, venv_criteria
 from mlstack.validation.machine import Check
 from mlstack.validation.models import Outcome, as_table, train_models
 from mlstack.validation.nvml import Gpu, open_gpu
@@ -40,6 +40,8 @@ QUICK_MODEL = "resnet18"
 DIGITS_ON_A_GPU = {"image_size": 64, "batch_size": 256}
 MEASURED_SECONDS = 15.0  # of training, in each run that only measures; NVML's figures look back for up to 1 s
 MOST_EPOCHS = 100
+WARM_EPOCHS = 3  # of the run that finds out how long an epoch lasts once a GPU's kernels are chosen
+MOST_TIMES = 10_000  # that a set is repeated
 PAIRS = 2  # of a run on real and one on synthetic pictures; 1 in a dry run, where processor time is compared
 LONGEST = 1800.0  # seconds, after which a training is given up
 
@@ -163,26 +165,42 @@ def _compare(
     words: list[str], check: Trained, folder: Path, gpu: Gpu | None, *, dry_run: bool, script: Path
 ) -> tuple[list[Trained], list[Trained]]:
     """The same training on real and on synthetic pictures, in turn, without validation; their runs are removed."""
-    counts = check.results["data"]["images"]
+    shared = [*words, "trainer.limit_val_batches=0", "trainer.limit_test_batches=0"]
+
+    def measure(name: str, settings: Sequence[str]) -> Trained:
+        trained = train_watched(settings, folder, name=name, timeout=LONGEST, gpu=gpu, script=script)
+        shutil.rmtree(folder / name, ignore_errors=True)  # its checkpoints are of no use
+        return trained
+
+    data, counts = check.run.read_config().data, check.results["data"]["images"]
     epoch_seconds = counts["train"] / check.results["images_per_second"]
-    shared = [*words, *length(epoch_seconds), "trainer.limit_val_batches=0", "trainer.limit_test_batches=0"]
-    made_up = [*shared, *overrides(check.run.read_config().data, counts)]
-    real: list[Trained] = []
-    synthetic: list[Trained] = []
+    if not dry_run and epoch_seconds < MEASURED_SECONDS / 2:
+        print("measuring: how long an epoch lasts once the GPU is warm", flush=True)
+        warm = measure("warm", [*shared, f"trainer.max_epochs={WARM_EPOCHS}"])
+        epoch_seconds = min((end - start for start, end in warm.steady), default=epoch_seconds)
+    times, settings = length(epoch_seconds, can_repeat=repeated.can_repeat(data))
+    longer = {**counts, "train": times * counts["train"]}
+    words_of = {"real": repeated.overrides(times), "synthetic": overrides(data, longer)}
+    runs: dict[str, list[Trained]] = {kind: [] for kind in words_of}
     for pair in range(1 if dry_run else PAIRS):
         print("measuring: real pictures, synthetic pictures", flush=True)
-        for kind, setting, trained in (("real", shared, real), ("synthetic", made_up, synthetic)):
-            name = f"{kind}_{pair + 1}"
-            trained.append(train_watched(setting, folder, name=name, timeout=LONGEST, gpu=gpu, script=script))
-            shutil.rmtree(folder / name, ignore_errors=True)  # its checkpoints are of no use
-    return real, synthetic
+        for kind, own in words_of.items():
+            runs[kind].append(measure(f"{kind}_{pair + 1}", [*shared, *settings, *own]))
+    return runs["real"], runs["synthetic"]
 
 
-def length(epoch_seconds: float) -> list[str]:
-    """Settings for training of about `MEASURED_SECONDS`: several epochs of a small set, a part of a large one's."""
-    if epoch_seconds > MEASURED_SECONDS:
-        return ["trainer.max_epochs=1", f"trainer.limit_train_batches={MEASURED_SECONDS / epoch_seconds:.4f}"]
-    return [f"trainer.max_epochs={min(MOST_EPOCHS, math.ceil(MEASURED_SECONDS / epoch_seconds))}"]
+def length(epoch_seconds: float, *, can_repeat: bool) -> tuple[int, list[str]]:
+    """How often the pictures come in an epoch, and settings for training of about `MEASURED_SECONDS`.
+
+    Two epochs, since the first one of a process is not counted: each of a small set's pictures again and again, or of
+    a part of a large set's. What can't be repeated gets more epochs instead.
+    """
+    each = MEASURED_SECONDS / 2
+    if epoch_seconds > each:
+        return 1, ["trainer.max_epochs=2", f"trainer.limit_train_batches={each / epoch_seconds:.4f}"]
+    if not can_repeat:
+        return 1, [f"trainer.max_epochs={max(2, min(MOST_EPOCHS, math.ceil(MEASURED_SECONDS / epoch_seconds)))}"]
+    return min(MOST_TIMES, math.ceil(each / epoch_seconds)), ["trainer.max_epochs=2"]
 
 
 def export_run(check: Trained, folder: Path) -> tuple[Bundle | None, str]:

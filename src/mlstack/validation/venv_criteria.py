@@ -54,7 +54,7 @@ def measurements(found: Found, *, dry_run: bool) -> dict[str, Any]:
     """The figures of the stage; the names that stage 2 uses too mean the same there."""
     check, results = found.check, found.check.results
     watched = (check, *found.real)
-    busy = [share for run in watched if (share := sampling.gpu_utilization(run.samples, run.spans)) is not None]
+    busy = [share for run in found.real if (share := sampling.gpu_utilization(run.samples, run.steady)) is not None]
     full = [share for run in watched if (share := sampling.gpu_memory(run.samples)) is not None]
     cores = sampling.cores_busy(check.samples, check.spans) or results.get("cores_busy")
     return {
@@ -90,12 +90,18 @@ def data_speed(real: Sequence[Trained], synthetic: Sequence[Trained], *, by_cpu:
 
 
 def speed(run: Trained, *, by_cpu: bool) -> float | None:
-    """Training images by second, or by CPU second of the process tree; None where that is not known."""
-    each_second: float = run.results["images_per_second"]
+    """Training images by second, or by CPU second of the process tree, once warm; None where that is not known."""
+    each_second: float = run.results["images_per_second"] * _gain(run)
     if not by_cpu:
         return each_second
-    cores = sampling.cores_busy(run.samples, run.spans) or run.results.get("cores_busy")  # of the main process alone
+    cores = sampling.cores_busy(run.samples, run.steady) or run.results.get("cores_busy")  # of the main process alone
     return each_second / cores if cores else None
+
+
+def _gain(run: Trained) -> float:
+    """How much faster the steady epochs are than all of them; each has as many images."""
+    every, steady = ([end - start for start, end in spans] for spans in (run.spans, run.steady))
+    return (sum(every) / len(every)) / (sum(steady) / len(steady)) if sum(steady) else 1.0
 
 
 def criteria(

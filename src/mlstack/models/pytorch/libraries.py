@@ -6,17 +6,16 @@ from http.client import HTTPException
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import SqueezeNet
 
 from mlstack.config import ModelConfig
-from mlstack.errors import ConfigError, DownloadError
+from mlstack.errors import ConfigError, DownloadError, MissingPackageError
 from mlstack.models.catalog import TIMM_PREFIX
 from mlstack.models.pytorch.resnet import use_small_stem
 from mlstack.models.pytorch.surgery import fit_input_channels, take_head
 from mlstack.utils.target import import_target
 
+TORCHVISION_PIN = "torchvision==0.29.1"  # a network of one's own, small_cnn and timm do without it
 # The auxiliary heads of these two help only very long ImageNet runs, and make `forward` return a tuple.
 WITHOUT_AUXILIARY_HEADS = {"aux_logits": False, "init_weights": True, "transform_input": False}
 EXTRA_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -26,12 +25,18 @@ EXTRA_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def torchvision_backbone(config: ModelConfig, *, channels: int, image_size: int) -> tuple[nn.Module, int]:
-    """A torchvision network without its head, and its number of features."""
+    """A torchvision network without its head, and its number of features.
+
+    Raises:
+        ConfigError: It can't be made for these images or with these arguments.
+        MissingPackageError: torchvision is not installed.
+    """
+    models = _torchvision_models(config.name)
     arguments = {**EXTRA_ARGUMENTS.get(config.name, {}), **config.args}
     if config.name.startswith("vit_"):
         arguments.setdefault("image_size", image_size)
     try:
-        network = torchvision.models.get_model(config.name, weights=None, **arguments)
+        network = models.get_model(config.name, weights=None, **arguments)
     except (AssertionError, TypeError, ValueError) as error:
         raise ConfigError(
             f"model.name={config.name} can't be made for images of {image_size}×{image_size}: {_first_line(error)}",
@@ -39,10 +44,10 @@ def torchvision_backbone(config: ModelConfig, *, channels: int, image_size: int)
             hint="look at data.image_size (224 suits every network) and model.args",
         ) from error
     if config.pretrained:
-        _load_torchvision_weights(network, config.name)
+        _load_torchvision_weights(models, network, config.name)
     fit_input_channels(network, channels)
     use_small_stem(network, config.stem, image_size)
-    if isinstance(network, SqueezeNet):  # its head is a convolution
+    if isinstance(network, models.SqueezeNet):  # its head is a convolution
         network.classifier = nn.Sequential(nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return network, 512
     features = take_head(network)
@@ -50,8 +55,16 @@ def torchvision_backbone(config: ModelConfig, *, channels: int, image_size: int)
     return network, features
 
 
-def _load_torchvision_weights(network: nn.Module, name: str) -> None:
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+def _torchvision_models(name: str) -> Any:
+    try:
+        from torchvision import models
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(TORCHVISION_PIN, needed_for=f"model.name={name}") from error
+    return models
+
+
+def _load_torchvision_weights(models: Any, network: nn.Module, name: str) -> None:
+    weights = models.get_model_weights(name).DEFAULT
     try:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, HTTPException, RuntimeError) as error:

@@ -46,7 +46,7 @@ def small_cnn(arguments: dict[str, Any], *, channels: int) -> tuple[nn.Module, i
         )
     widths = (channels, width, 2 * width, 4 * width)
     blocks = [_block(before, after) for before, after in pairwise(widths)]
-    return nn.Sequential(*blocks, nn.AdaptiveMaxPool2d(1), nn.Flatten(), Scale(FEATURE_SCALE)), 4 * width
+    return nn.Sequential(*blocks, LargestPlace(), nn.Flatten(), Scale(FEATURE_SCALE)), 4 * width
 
 
 def _block(before: int, after: int) -> nn.Sequential:
@@ -70,6 +70,16 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     norm = nn.BatchNorm2d(channels, momentum=NORM_MOMENTUM)
     norm.weight.requires_grad_(False)
     return norm
+
+
+class LargestPlace(nn.Module):
+    """The largest value of each channel: float [batch, channel, height, width] → [batch, channel, 1, 1].
+
+    As nn.AdaptiveMaxPool2d(1), which torch before 2.14 can't write as ONNX and CUDA has no deterministic kernel for.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        return nn.functional.max_pool2d(values, values.shape[2:])
 
 
 class Scale(nn.Module):

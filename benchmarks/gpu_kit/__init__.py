@@ -1,0 +1,1 @@
+"""`make gpu-kit`: benchmarks/gpu.py for a machine without a network."""

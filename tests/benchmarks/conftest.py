@@ -1,0 +1,8 @@
+"""Lets the tests import what lies in benchmarks/, as the benchmarks themselves do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))

@@ -94,10 +94,16 @@ def places(path: Path, known: list[Any]) -> list[list[tuple[Any, int]]]:
         for operator in known:
             for start, end in operator.mutation_positions(node):
                 occurrence, counts[operator] = counts[operator], counts[operator] + 1
-                starred = node.type == "operator" and node.parent.type in NO_ARITHMETIC
-                if not starred and not any(first <= start < last for first, last in left_out):
+                if makes_sense(operator, node) and not any(first <= start < last for first, last in left_out):
                     found.setdefault((start, end), []).append((operator, occurrence))
     return list(found.values())
+
+
+def makes_sense(operator: Any, node: Any) -> bool:
+    """Neither a star that is no arithmetic nor a text that is compared by the alphabet."""
+    if node.type == "comparison" and any(child.type == "string" for child in node.children):
+        return type(operator).__name__.endswith(("_Eq_NotEq", "_NotEq_Eq"))
+    return node.type != "operator" or node.parent.type not in NO_ARITHMETIC
 
 
 def not_run(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

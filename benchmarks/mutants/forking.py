@@ -40,6 +40,7 @@ def _run(call: Callable[[], int], output: Path) -> None:
     status = 70  # EX_SOFTWARE: the call itself failed
     try:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.RLIM_INFINITY))
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         null = os.open(os.devnull, os.O_RDONLY)

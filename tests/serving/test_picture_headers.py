@@ -88,7 +88,7 @@ def test_a_header_says_format_width_and_height(name: str) -> None:
         assert read_header(data).pixels == width * height
     sizes_end = {"JPEG": len(data) - 5, "PNG": 24}.get(name, len(data))
     for end in range(12, sizes_end):
-        with pytest.raises(ValueError, match="is cut off inside its header|is a broken"):
+        with pytest.raises(ValueError, match=r"is cut off inside its header|is a broken"):
             read_header(data[:end])
 
 

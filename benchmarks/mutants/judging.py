@@ -111,15 +111,24 @@ class Judge:
         return lines
 
     def judge(self, mutant: Mutant, room: Room) -> Judgement:
-        """Nothing has noticed a mutant only where no test that may have did."""
+        """First the tests that run the changed statement, then others, for a while."""
         first = running(mutant, room, (self.copy / mutant.path).read_text(encoding="utf-8"))
-        others = set(room.seconds) - first
         with exchanged(self.copy / mutant.path, mutant.code):
-            by = self.noticed(first, room) if first else ""
-            if not by and others and sum(room.seconds[name] for name in others) <= self.rest:
-                by = self.noticed(others, room)
-                first |= others
-        return Judgement(by, len(first))
+            by, tests = self.noticed(first, room) if first else "", len(first)
+            others = self.quickest(set(room.seconds) - first, room)
+            if not by and others:
+                by, tests = self.noticed(others, room), tests + len(others)
+        return Judgement(by, tests)
+
+    def quickest(self, tests: set[str], room: Room) -> set[str]:
+        """As many of the tests as fit into the time that others get, the quick ones first."""
+        total, chosen = 0.0, set()
+        for name in sorted(tests, key=lambda name: room.seconds[name]):
+            total += room.seconds[name]
+            if total > self.rest:
+                break
+            chosen.add(name)
+        return chosen
 
     def noticed(self, tests: set[str], room: Room) -> str:
         """What has ended the tests: the first that failed, a time limit, an exit status."""

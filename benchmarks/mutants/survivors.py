@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -22,9 +23,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the first import of NumPy
 
-from copies import copy
-from drawing import Mutant, draw
-from judging import Judge
+from _copies import copy
+from _drawing import Mutant, draw
+from _judging import Judge
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path("src/mlstack")
@@ -49,6 +50,7 @@ Named = dict[tuple[str, str, str], str]
 
 def main() -> None:
     arguments = parsed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, it leaves no copy behind
     named = equivalents()
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         work = Path(temporary)

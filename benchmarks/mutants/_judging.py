@@ -14,10 +14,10 @@ from pathlib import Path
 
 import coverage
 import pytest
-from copies import exchanged
-from drawing import Mutant
-from forking import forked
-from selection import Chosen, Noted
+from _copies import exchanged
+from _drawing import Mutant
+from _forking import forked
+from _selection import Chosen, Noted
 
 SLACK = 20.0  # seconds that a run may take on top, on a busy machine
 FACTOR = 5.0  # of the seconds that the same tests take without a mutant
@@ -93,7 +93,8 @@ class Judge:
 
         status = forked(measured, self.work / "clean.txt", BASELINE)
         if status not in (0, 1):
-            raise SystemExit(f"the tests of {paths} do not run (status {status}): see {self.work / 'clean.txt'}")
+            said = (self.work / "clean.txt").read_text(errors="replace")
+            raise SystemExit(f"{said[-2000:]}\nthe tests of {', '.join(paths)} do not run (status {status})")
         seconds, failed = pickle.loads(notes.read_bytes())
         left_out = {name for name, took in seconds.items() if took > self.slowest} | failed
         passed = {name: took for name, took in seconds.items() if name not in left_out}

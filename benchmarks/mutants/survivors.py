@@ -60,7 +60,7 @@ def main() -> None:
         preload(PRELOADED)
         judge = Judge(work / "copy", work / "work", arguments.pytest, arguments.slowest, arguments.rest)
         counts = {}
-        for room in sorted(drawn, key=lambda room: (room in WITH_A_FRAMEWORK, room)):
+        for room in dict.fromkeys(room_of(name) for name in arguments.rooms if room_of(name) in drawn):
             if room in WITH_A_FRAMEWORK:
                 preload(FRAMEWORKS)
             counts[room] = judged(judge, room, drawn[room])
@@ -105,11 +105,16 @@ def drawing(root: Path, arguments: argparse.Namespace, named: Named) -> dict[str
     count = 0
     for mutant in draw(root, set(files) - left_out, arguments.seed):
         if (str(mutant.path), mutant.before, mutant.after) not in named:
-            drawn[mutant.path.relative_to(SOURCE).parts[0].removesuffix(".py")].append(mutant)
+            drawn[room_of(mutant.path.relative_to(SOURCE))].append(mutant)
             count += 1
         if count == arguments.number:
             break
     return drawn
+
+
+def room_of(name: str | Path) -> str:
+    """`serving/keys.py` → serving; `runs.py` → runs."""
+    return Path(name).parts[0].removesuffix(".py")
 
 
 def files_of(root: Path, room: str) -> list[Path]:

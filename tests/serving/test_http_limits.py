@@ -8,6 +8,7 @@ from echo_server import limits
 from mlstack.serving.http_bodies import MAX_LINE as MAX_CHUNK_LINE
 from mlstack.serving.http_bodies import MAX_TRAILERS, ChunkedBody, SizedBody
 from mlstack.serving.http_heads import MAX_LINE, MAX_PARAMETERS, Incoming, check_open_head, read_head
+from mlstack.serving.http_limits import HttpLimits
 from mlstack.serving.problems import Problem
 
 HOST = "Host: test\r\n"
@@ -139,3 +140,8 @@ def test_chunks_come_in_any_pieces() -> None:
             assert not body.complete
             assert body.feed(whole[at : at + size]) == b""
         assert body.complete and body.content == b"abc" + b"d" * 15
+
+
+def test_what_nobody_says_otherwise_is_what_the_document_says() -> None:
+    usual = HttpLimits(max_body_bytes=1, read_timeout_s=1, max_connections=1)
+    assert (usual.max_head_bytes, usual.max_headers, usual.keep_alive_s) == (64 * 1024, 100, 75)

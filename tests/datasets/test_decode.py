@@ -61,7 +61,9 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     values = np.arange(100, dtype=np.uint16).reshape(10, 10) * 650
     Image.fromarray(values).save(tmp_path / "deep.png")
     ours = decode_file(tmp_path / "deep.png", side=10, channels=1, resize="stretch")[..., 0]
-    assert np.abs(ours.astype(int) - values // 257).max() <= 1
+    assert np.array_equal(ours, values // 257)
+    Image.fromarray(np.full((10, 10), 65535, np.uint16)).save(tmp_path / "white.png")
+    assert (decode_file(tmp_path / "white.png", side=10, channels=1, resize="stretch") == 255).all()
 
 
 def test_crop_keeps_the_centre_pad_keeps_everything_stretch_fills(tmp_path: Path) -> None:

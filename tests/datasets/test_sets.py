@@ -13,6 +13,7 @@ import pytest
 from mlstack.config import DataConfig
 from mlstack.datasets import Dataset, fashion_mnist, load_dataset
 from mlstack.datasets.splits import stratified
+from mlstack.errors import ConfigError
 
 
 def all_pictures(dataset: Dataset, part: str) -> np.ndarray:
@@ -43,6 +44,8 @@ def load(config):
     parts = {part: (np.full((4, 5, 5, 1), 51, np.uint8), np.array([0, 1, 0, 1])) for part in ("train", "val", "test")}
     made = dataset_from_arrays(config, parts, name="own", classes=["a", "b"])
     return dataclasses.replace(made, mean=(0.25,), std=(0.75,))
+def fixed(config):
+    return load(type(config)())
 """
 
 
@@ -55,6 +58,17 @@ def test_the_config_s_statistics_win_over_those_that_an_own_set_returns(
     given = load_dataset(DataConfig(target="own_statistics:load", mean=[0.5], std=[0.125]))
     assert (returned.mean, returned.std) == ((0.25,), (0.75,))
     assert (given.mean, given.std) == ((0.5,), (0.125,))
+
+
+@pytest.mark.parametrize(("key", "value", "returned"), [("image_size", 4, 5), ("image_size", 6, 5), ("channels", 3, 1)])
+def test_an_own_set_of_another_size_than_asked_for_is_refused(
+    key: str, value: int, returned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_statistics.py").write_text(OWN_STATISTICS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=f"data.{key}={value}, but .* returned {key} {returned}") as caught:
+        load_dataset(DataConfig(target="own_statistics:fixed", **{key: value}))
+    assert caught.value.key == f"data.{key}"
 
 
 def test_splits_follow_the_split_seed_alone() -> None:

@@ -6,6 +6,7 @@ import ast
 import os
 import pickle
 import shutil
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,8 +20,8 @@ from _drawing import Mutant
 from _forking import forked
 from _selection import Chosen, Noted
 
-SLACK = 20.0  # seconds that a run may take on top, on a busy machine
-FACTOR = 5.0  # of the seconds that the same tests take without a mutant
+SLACK = 15.0  # seconds that a test may take on top, on a busy machine
+FACTOR = 3.0  # of the seconds that the slowest test takes without a mutant
 BASELINE = 3600.0  # seconds for a room's tests without a mutant, with coverage
 # Of a process that a test starts, pytest's own variable says which test it was.
 SUBPROCESS = """
@@ -37,10 +38,15 @@ Lines = dict[Path, dict[int, set[str]]]
 
 @dataclass(frozen=True)
 class Room:
-    """A room's tests as they pass without a mutant: seconds of each, and which of them run which line."""
+    """A room's tests as they pass without a mutant: seconds of each, and which of them run which line.
+
+    Attributes:
+        longest: Seconds of the slowest one, left out or not: it may have made what several share.
+    """
 
     paths: tuple[str, ...]
     seconds: dict[str, float]
+    longest: float
     left_out: tuple[str, ...]
     lines: Lines = field(repr=False)
 
@@ -98,7 +104,7 @@ class Judge:
         seconds, failed = pickle.loads(notes.read_bytes())
         left_out = {name for name, took in seconds.items() if took > self.slowest} | failed
         passed = {name: took for name, took in seconds.items() if name not in left_out}
-        return Room(paths, passed, tuple(sorted(left_out)), self.covered(data))
+        return Room(paths, passed, max(seconds.values()), tuple(sorted(left_out)), self.covered(data))
 
     def covered(self, data: Path) -> Lines:
         """File → line → the tests that run it; all tests of a file where a fixture runs it."""
@@ -134,12 +140,13 @@ class Judge:
     def noticed(self, tests: set[str], room: Room) -> str:
         """What has ended the tests: the first that failed, a time limit, an exit status."""
         output, ranked = self.work / "mutant.txt", room.ranked(tests)
-        limit = SLACK + FACTOR * sum(room.seconds[name] for name in tests)
+        chosen = Chosen(ranked, SLACK + FACTOR * room.longest)
+        limit = SLACK + 2 * FACTOR * sum(room.seconds[name] for name in tests)
         files = list(dict.fromkeys(name.partition("::")[0] for name in ranked))
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        status = forked(self.call(files, Chosen(ranked)), output, limit)
-        if status is None:
-            return f"the limit of {limit:.0f} s"
+        status = forked(self.call(files, chosen), output, limit)
+        if status in (None, -signal.SIGALRM):
+            return "a time limit"
         ends = [
             line for line in output.read_text(errors="replace").splitlines() if line.startswith(("FAILED ", "ERROR "))
         ]

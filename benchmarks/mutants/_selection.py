@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -12,12 +13,21 @@ import pytest
 class Chosen:
     """Runs the tests that `rank` names, by rank; those of one engine together, since they share a trained run."""
 
-    def __init__(self, rank: dict[str, int]) -> None:
-        self.rank = rank
+    def __init__(self, rank: dict[str, int], limit: float) -> None:
+        self.rank, self.limit = rank, limit
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = sorted((item for item in items if item.nodeid in self.rank), key=self.place)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """A test that takes longer than the limit (seconds) takes the process along."""
+        signal.setitimer(signal.ITIMER_REAL, self.limit)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def place(self, item: pytest.Item) -> tuple[str, int]:
         parameters = getattr(getattr(item, "callspec", None), "params", {})

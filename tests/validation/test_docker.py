@@ -284,3 +284,31 @@ def test_pictures_are_asked_for_in_turn_and_each_answer_timed_in_milliseconds(mo
     answers, latencies = serving_container.ask_for(1, [b"a", b"b"], requests=3)
     assert [one["answers"] for one in answers] == [b"a", b"b", b"a"]
     assert latencies == pytest.approx([500, 250, 1])
+
+
+def test_a_service_that_does_not_answer_is_looked_at_every_second_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looked = 0.0, []
+
+    class Program:
+        def run(self, *words: str) -> str:
+            looked.append(now)
+            return "true\n" if len(looked) < 3 else "false\n"
+
+        def logs(self, name: str) -> str:
+            return "one\nthe last line"
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += 0.25
+
+    def refuse(port: int, picture: bytes) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(serving_container.time, "monotonic", lambda: now)
+    monkeypatch.setattr(serving_container.time, "sleep", sleep)
+    monkeypatch.setattr(serving_container, "ask", refuse)
+    with pytest.raises(ContainerError, match="the service gave no answer: the last line"):
+        serving_container.wait_for_answer(Program(), "name", 1, b"")  # type: ignore[arg-type]
+    assert looked == [1.25, 2.5, 3.75]

@@ -30,7 +30,11 @@ from _judging import Judge
 ROOT = Path(__file__).parents[2]
 SOURCE = Path("src/mlstack")
 # Besides the folder of the same name; a file's tests are test_<name>.py.
-MORE_TESTS = {"commands": ("tests/end_to_end",), "config": ("tests/documents/test_configuration.py",)}
+MORE_TESTS = {
+    "commands": ("tests/end_to_end",),
+    "config": ("tests/documents/test_configuration.py",),  # compares a document of all keys with the schema
+    "export": ("tests/commands/test_optimize_for_edge.py",),  # of edge.py, edge_report.py and device.py
+}
 FRAMEWORKS = ("torch", "torchvision", "pytorch_lightning", "paddle")
 WITH_A_FRAMEWORK = {"engines", "models"}
 # Imported once, before the first fork; what is missing is left out.

@@ -29,11 +29,13 @@ from _judging import Judge
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path("src/mlstack")
-# Besides the folder of the same name; a file's tests are test_<name>.py.
+# Besides the folder of the same name; a file's tests are test_<name>.py. Some rooms have files for one command alone,
+# which are tested through it.
 MORE_TESTS = {
     "commands": ("tests/end_to_end",),
-    "config": ("tests/documents/test_configuration.py",),  # compares a document of all keys with the schema
-    "export": ("tests/commands/test_optimize_for_edge.py",),  # of edge.py, edge_report.py and device.py
+    "config": ("tests/documents/test_configuration.py",),  # compares the document of all keys with the schema
+    "export": ("tests/commands/test_optimize_for_edge.py", "tests/commands/test_benchmark.py"),
+    "validation": ("tests/commands/test_compare_performance.py", "tests/commands/test_check_env.py"),
 }
 FRAMEWORKS = ("torch", "torchvision", "pytorch_lightning", "paddle")
 WITH_A_FRAMEWORK = {"engines", "models"}

@@ -40,7 +40,8 @@ def test_a_problem_is_told_in_a_few_words(tmp_path: Path, make: Any) -> None:
         (tmp_path / name).write_bytes(data)
         said[name] = look(tmp_path / name).problem
     assert said == {"text": "not an image", "empty": "empty file", "only two bytes": "not an image"}
-    assert look(tmp_path / "missing").problem == "No such file or directory"
+    missing = look(tmp_path / "missing")
+    assert (missing.problem, missing.shorter, missing.digest) == ("No such file or directory", 0, b"")
     for data in (jpeg[:-20], png[: len(png) // 2]):
         (tmp_path / "cut").write_bytes(data)
         problem = look(tmp_path / "cut").problem

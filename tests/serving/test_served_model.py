@@ -130,6 +130,20 @@ def test_the_least_time_of_either_size_decides_about_batches(
     assert served_model._fastest_batch(session, np.zeros((3, 2, 2, 1), np.uint8)) == most  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_model_that_answers_more_or_fewer_numbers_than_at_its_export_is_refused(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = SimpleNamespace(golden_images=np.zeros((5, 2, 2, 1), np.uint8), golden_outputs=np.ones((5, 3)))
+    monkeypatch.setattr(served_model, "read_reference", lambda *_: reference)
+    session = SimpleNamespace(
+        path="model.onnx", run=lambda images: SimpleNamespace(output=np.ones((len(images), classes)))
+    )
+    bundle = SimpleNamespace(path=Path("bundle"), metadata=None)
+    with pytest.raises(BundleError, match=rf"model.onnx answers \[5, {classes}\], expected \[5, 3\]"):
+        served_model._check_answers(session, bundle, None)  # type: ignore[arg-type]
+
+
 def test_a_bundle_that_was_changed_is_refused(tmp_path: Path, scheduler: Scheduler) -> None:
     bundle = make_bundle(tmp_path / "tiny")
     make_model(bundle.path / "model.onnx", seed=1)

@@ -20,8 +20,8 @@ from _drawing import Mutant
 from _forking import forked
 from _selection import Chosen, Noted
 
-SLACK = 15.0  # seconds that a test may take on top, on a busy machine
-FACTOR = 3.0  # of the seconds that the slowest test takes without a mutant
+SLACK = 60.0  # seconds that a test may take on top, on a machine that others keep busy
+FACTOR = 5.0  # of the seconds that the slowest test takes without a mutant
 BASELINE = 3600.0  # seconds for a room's tests without a mutant, with coverage
 # Of a process that a test starts, pytest's own variable says which test it was.
 SUBPROCESS = """

@@ -129,6 +129,7 @@ def test_of_many_confusions_twenty_are_listed_from_top_to_bottom(tmp_path: Path,
     assert [text.get_text() for text in listing[::2]] == [f"{count} ×" for count in range(100, 80, -1)]
     heights = [text.get_position()[1] for text in listing[::2]]
     assert heights == sorted(heights, reverse=True) and heights[-1] > 0 and heights[0] < 1
+    assert np.allclose(np.diff(heights), heights[1] - heights[0])  # evenly
     assert heights == [text.get_position()[1] for text in listing[1::2]]
     assert 0 < listing[0].get_position()[0] < listing[1].get_position()[0] < 0.2
 

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from mlstack.reports.bundle_comparison import (
+    PERCENT_TICKS,
     _draw_plane,
     _draw_rates,
     _draw_scores,
@@ -267,3 +268,7 @@ def test_the_figure_grows_with_its_files(tmp_path: Path, sketched: Drawn) -> Non
     for count, height in ((1, 5.6), (10, 5.6), (11, 5.84)):
         draw_bundle_comparison([model(f"b{number}") for number in range(count)], tmp_path / "benchmark.png")
         assert sketched.figure.get_size_inches() == pytest.approx((11.5, height))
+
+
+def test_shares_are_percent_at_the_axis() -> None:
+    assert [PERCENT_TICKS(value) for value in (0.5, 0.98, 0.9875, 1.0)] == ["50 %", "98 %", "98.75 %", "100 %"]

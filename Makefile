@@ -26,7 +26,7 @@ export PYTHON DEVICE TORCH_CPU_INDEX PADDLE_GPU_INDEX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev check train validate export benchmark serve validate-venv validate-docker image-cpu image-gpu up down logs k8s-render \
-    triton-repo oracles bench bench-accuracy bench-gpu gpu-kit bench-serve bench-containers test test-long test-containers lint format ci clean \
+    triton-repo oracles bench bench-accuracy bench-gpu gpu-kit bench-serve bench-containers test test-long test-containers mutants lint format ci clean \
     clean-outputs rename
 
 help:  ## this list
@@ -165,6 +165,12 @@ test-long: $(DEV)  ## what it leaves out: dozens of kills, an engine deleted fro
 
 test-containers: $(DEV)  ## build the images and run them for real; an engine is started where none answers (20 minutes)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest --durations=15 $(or $(ARGS),tests/containers)
+
+ROOM ?= metrics
+NUMBER ?= 40
+SEED ?= 0
+mutants: $(DEV)  ## changes in ROOM=metrics that no test notices; NUMBER=40 and SEED=0 draw them (seconds each)
+	@$(PY) benchmarks/mutants/survivors.py $(ROOM) --number $(NUMBER) --seed $(SEED) $(ARGS)
 
 lint: $(DEV)  ## ruff, mypy, and the schemas of the workflow files
 	@$(VENV)/bin/ruff check

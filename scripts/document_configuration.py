@@ -11,10 +11,12 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from mlstack.config import commands
+from mlstack.config import commands, export
+from mlstack.config.api_keys import MakeApiKeyConfig
 from mlstack.config.comparison import ComparePerformanceConfig
 from mlstack.config.keys import MISSING, Key, walk
 from mlstack.config.root import Config
+from mlstack.config.serving import ServeConfig
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration: every key
@@ -49,6 +51,13 @@ COMMANDS = {
     "check_env.py": commands.CheckEnvConfig,
     "validate.py": commands.ValidateConfig,
     "compare_performance.py": ComparePerformanceConfig,
+    "compare_runs.py": commands.CompareRunsConfig,
+    "export.py": export.ExportConfig,
+    "verify_bundle.py": export.VerifyBundleConfig,
+    "benchmark.py": export.BenchmarkConfig,
+    "optimize_for_edge.py": export.EdgeConfig,
+    "serve.py": ServeConfig,
+    "make_api_key.py": MakeApiKeyConfig,
 }
 
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from whole_bundle import metadata
 
 from mlstack.bundle.folder import read_bundle
-from mlstack.bundle.metadata import NAME, SCHEMA_VERSION, from_json, plain_name, to_json
+from mlstack.bundle.metadata import NAME, SCHEMA_VERSION, from_json, plain_name, to_json, told_apart
 from mlstack.errors import BundleError
 
 PATH = Path("bundle/metadata.json")
@@ -202,3 +202,13 @@ def test_any_text_becomes_a_name_that_can_stand_in_an_address(text: str) -> None
     assert NAME.fullmatch(plain_name(text))
     assert plain_name("timm/vit tiny") == "timm-vit-tiny"
     assert plain_name("digits_resnet18") == "digits_resnet18"
+
+
+def test_names_that_come_twice_carry_their_number() -> None:
+    assert told_apart(["crane", "cat", "crane"]) == ["crane (0)", "cat", "crane (2)"]
+    assert told_apart(["a", "b"]) == ["a", "b"]
+
+
+def test_a_plain_name_has_128_characters_at_most() -> None:
+    assert plain_name("x" * 129) == "x" * 128
+    assert plain_name(" .-. ") == "model"

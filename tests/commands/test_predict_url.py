@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from tiny_bundles import make_bundle
 
+from mlstack.commands import predict_url
 from mlstack.commands.predict import predict
 from mlstack.commands.predict_url import GROUP_FILES, ServiceAnswerer, ServiceError
 from mlstack.config.commands import PredictConfig
@@ -151,3 +152,20 @@ def test_only_one_answers(other: dict[str, str]) -> None:
         check_who_answers(PredictConfig(input=["a.jpg"], url="http://127.0.0.1:9", **other))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no address"):
         check_who_answers(PredictConfig(input=["a.jpg"], url="photos"))
+
+
+def test_files_go_in_groups_of_so_many_and_of_so_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sizes(*counts: int) -> list[list[int]]:
+        paths = [tmp_path / str(number) for number in range(len(counts))]
+        for path, count in zip(paths, counts, strict=True):
+            path.write_bytes(bytes(count))
+        return [[path.stat().st_size for path in group] for group in predict_url._groups(paths)]
+
+    monkeypatch.setattr(predict_url, "GROUP_FILES", 3)
+    monkeypatch.setattr(predict_url, "GROUP_BYTES", 100)
+    assert sizes() == []
+    assert sizes(1, 1, 1, 1) == [[1, 1, 1], [1]]
+    assert sizes(50, 50, 1) == [[50, 50], [1]]
+    assert sizes(50, 51) == [[50], [51]]
+    assert sizes(500, 1, 500) == [[500], [1], [500]]
+    assert sizes(40, 40, 40, 40, 20, 1) == [[40, 40], [40, 40, 20], [1]]

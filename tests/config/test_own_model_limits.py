@@ -50,3 +50,16 @@ def test_what_belongs_to_the_other_source_or_cannot_be_is_refused(keys: dict[str
 def test_a_mean_for_0_to_255_is_answered_with_the_one_to_type() -> None:
     with pytest.raises(ConfigError, match=r"mean=\[0\.485,0\.456,0\.406\]"):
         check_contradictions(ExportConfig(**OWN, mean=[123.675, 116.28, 103.53]))
+
+
+@pytest.mark.parametrize(
+    ("mean", "hint"),
+    [([1.5], True), ([1.0, 255.0], True), ([255.5], False), ([0.5, 120.0], False), ([-1.0], False), ([], False)],
+)
+def test_a_hint_to_divide_by_255_is_given_only_where_all_values_are_from_1_to_255(
+    mean: list[float], hint: bool
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_contradictions(ExportConfig(**OWN, mean=[*mean], std=[0.5]))
+    assert caught.value.key == "mean"
+    assert ("divide them by 255" in caught.value.hint) == hint

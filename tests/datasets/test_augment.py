@@ -135,6 +135,31 @@ def test_erasing_covers_one_rectangle_with_the_mean_colour(channels: int) -> Non
         assert np.array_equal(after, expected)
 
 
+@pytest.mark.parametrize(
+    ("uniform", "height", "width"),
+    [
+        ((0.0, 0.5), 141, 141),  # a fiftieth of the area, a square: √0.02
+        ((1.0, 0.5), 577, 577),  # a third of it: √(1/3)
+        ((0.0, 0.0), 77, 258),  # height to width 0.3
+        ((0.0, 1.0), 258, 77),
+        ((0.5, 0.5), 420, 420),
+        ((1.0, 1.0), 1000, 316),  # would be higher than the picture
+        ((1.0, 0.0), 316, 1000),
+    ],
+)
+def test_an_erased_rectangle_has_the_area_and_shape_of_the_paper(
+    uniform: tuple[float, float], height: int, width: int
+) -> None:
+    first = erased_box(np.array([0, *uniform, 0, 0]), side=1000)
+    last = erased_box(np.array([0, *uniform, 1 - 1e-12, 1 - 1e-12]), side=1000)
+    assert first == (0, 0, height, width)
+    assert last == (1000 - height, 1000 - width, height, width)
+
+
+def test_an_erased_rectangle_covers_a_pixel_at_least() -> None:
+    assert erased_box(np.zeros(5), side=2) == (0, 0, 1, 1)
+
+
 def sample(picture: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Bilinear sampling in floating point, one picture: the reference."""
     top, left = rows.astype(int), columns.astype(int)

@@ -61,7 +61,9 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     values = np.arange(100, dtype=np.uint16).reshape(10, 10) * 650
     Image.fromarray(values).save(tmp_path / "deep.png")
     ours = decode_file(tmp_path / "deep.png", side=10, channels=1, resize="stretch")[..., 0]
-    assert np.abs(ours.astype(int) - values // 257).max() <= 1
+    assert np.array_equal(ours, values // 257)
+    Image.fromarray(np.full((10, 10), 65535, np.uint16)).save(tmp_path / "white.png")
+    assert (decode_file(tmp_path / "white.png", side=10, channels=1, resize="stretch") == 255).all()
 
 
 def test_crop_keeps_the_centre_pad_keeps_everything_stretch_fills(tmp_path: Path) -> None:
@@ -75,6 +77,31 @@ def test_crop_keeps_the_centre_pad_keeps_everything_stretch_fills(tmp_path: Path
     assert crop[1:-1, 1:-1].min() == 255
     assert pad[:10].max() == 0 and pad[20:].max() == 0 and pad[15, 15] == 255 and pad[15, 2] == 0
     assert stretch[:, 2].max() == 0 and stretch[:, 15].min() == 255
+
+
+@pytest.mark.parametrize(
+    ("size", "place"),
+    [
+        ((60, 20), (10, 0, 10, 30)),
+        ((20, 60), (0, 10, 30, 10)),
+        ((45, 30), (5, 0, 20, 30)),
+        ((30, 40), (0, 4, 30, 22)),  # 22.5 columns, and as many on either side
+        ((40, 30), (4, 0, 22, 30)),
+        ((7, 13), (0, 7, 30, 16)),
+        ((30, 30), (0, 0, 30, 30)),
+        ((100, 1), (14, 0, 1, 30)),  # a row at least
+        ((1, 100), (0, 14, 30, 1)),
+    ],
+)
+def test_pad_keeps_a_picture_s_shape_and_puts_it_into_the_middle(
+    tmp_path: Path, size: tuple[int, int], place: tuple[int, ...]
+) -> None:
+    Image.new("L", size, 255).save(tmp_path / "white.png")
+    padded = decode_file(tmp_path / "white.png", side=30, channels=1, resize="pad")[..., 0]
+    rows, columns = np.flatnonzero(padded.any(axis=1)), np.flatnonzero(padded.any(axis=0))
+    top, left, height, width = place
+    assert (rows[0], columns[0], len(rows), len(columns)) == (top, left, height, width)
+    assert padded[top : top + height, left : left + width].min() == 255
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (4000, 3), (2, 2)])

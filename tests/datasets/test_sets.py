@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from mlstack.config import DataConfig
 from mlstack.datasets import Dataset, fashion_mnist, load_dataset
 from mlstack.datasets.splits import stratified
+from mlstack.errors import ConfigError
 
 
 def all_pictures(dataset: Dataset, part: str) -> np.ndarray:
@@ -27,6 +29,46 @@ def test_digits_come_with_every_class_in_every_split() -> None:
         assert set(split.labels) == set(range(10))
     everything = all_pictures(digits, "train")
     assert everything.min() == 0 and everything.max() == 255
+
+
+def test_the_seventeen_levels_of_the_digits_are_spread_over_a_byte() -> None:
+    levels = sorted(set(all_pictures(load_dataset(DataConfig(name="digits")), "train").ravel().tolist()))
+    assert levels == [math.floor(level * 255 / 16 + 0.5) for level in range(17)]
+
+
+OWN_STATISTICS = """
+import dataclasses
+import numpy as np
+from mlstack.datasets.build import dataset_from_arrays
+def load(config):
+    parts = {part: (np.full((4, 5, 5, 1), 51, np.uint8), np.array([0, 1, 0, 1])) for part in ("train", "val", "test")}
+    made = dataset_from_arrays(config, parts, name="own", classes=["a", "b"])
+    return dataclasses.replace(made, mean=(0.25,), std=(0.75,))
+def fixed(config):
+    return load(type(config)())
+"""
+
+
+def test_the_config_s_statistics_win_over_those_that_an_own_set_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_statistics.py").write_text(OWN_STATISTICS)
+    monkeypatch.syspath_prepend(tmp_path)
+    returned = load_dataset(DataConfig(target="own_statistics:load"))
+    given = load_dataset(DataConfig(target="own_statistics:load", mean=[0.5], std=[0.125]))
+    assert (returned.mean, returned.std) == ((0.25,), (0.75,))
+    assert (given.mean, given.std) == ((0.5,), (0.125,))
+
+
+@pytest.mark.parametrize(("key", "value", "returned"), [("image_size", 4, 5), ("image_size", 6, 5), ("channels", 3, 1)])
+def test_an_own_set_of_another_size_than_asked_for_is_refused(
+    key: str, value: int, returned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_statistics.py").write_text(OWN_STATISTICS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=f"data.{key}={value}, but .* returned {key} {returned}") as caught:
+        load_dataset(DataConfig(target="own_statistics:fixed", **{key: value}))
+    assert caught.value.key == f"data.{key}"
 
 
 def test_splits_follow_the_split_seed_alone() -> None:

@@ -14,7 +14,7 @@ import pytest
 from mlstack.config.serving import AlertConfig
 from mlstack.errors import ConfigError
 from mlstack.monitoring.alert_senders import MOST_WAITING, AlertSender, AlertSenders, to_webhook
-from mlstack.monitoring.alerts import Alert, AlertBoard
+from mlstack.monitoring.alerts import Alert, AlertBoard, _Limit
 from mlstack.monitoring.windows import RequestWindow
 
 ALERT = Alert("p95_ms", 250.0, 100.0, "2026-11-22T10:00:00+00:00", "slow")
@@ -251,3 +251,41 @@ def test_a_destination_that_hangs_neither_blocks_nor_fills_memory() -> None:
 def test_another_address_than_one_of_the_web_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="has to begin with http"):
         AlertSenders(AlertConfig(webhook=address))
+
+
+@pytest.mark.parametrize("seconds", [6, 90])
+def test_a_window_of_any_length_looks_back_that_far(seconds: int) -> None:
+    clock = Clock()
+    window = RequestWindow(seconds, clock=clock)
+    slice_s = seconds / 60
+    for number in range(200):
+        clock.now = 1000.0 + number * slice_s + slice_s / 2
+        window.add(0.01, failed=False, confidence=None)
+    assert window.figures().requests == 60
+    clock.now += 59 * slice_s
+    assert window.figures().requests == 1
+    clock.now += slice_s
+    assert window.figures().requests == 0
+
+
+@pytest.mark.parametrize(
+    ("over", "limit", "passed", "held", "clear"),
+    [
+        (True, 100.0, 100.01, 100.0, 90.0),  # a latency has to be a tenth below its limit again
+        (True, 0.01, 0.0101, 0.01, 0.009),
+        (False, 0.5, 0.499, 0.5, 0.55),  # a confidence a tenth above it,
+        (False, 0.95, 0.949, 0.95, 0.975),  # or half way to 1 where that is nearer
+    ],
+)
+def test_an_alert_is_raised_beyond_its_limit_and_resolved_a_tenth_on_the_good_side(
+    over: bool, limit: float, passed: float, held: float, clear: float
+) -> None:
+    def at(value: float) -> tuple[bool, bool]:
+        one = _Limit("name", value, limit, over, "")
+        return one.passed, one.clear
+
+    less = 1e-9 if over else -1e-9
+    assert at(passed) == (True, False)
+    assert at(held) == (False, False)
+    assert at(clear + less) == (False, False)
+    assert at(clear - less) == (False, True)

@@ -62,3 +62,23 @@ def test_an_arm_s_figures_come_with_intervals_around_them() -> None:
         assert status[name]["low"] < value < status[name]["high"]
     assert status["latency_ms"]["p50"]["value"] == pytest.approx(10, rel=0.01)
     assert status["latency_ms"]["p50"]["low"] <= 10 <= status["latency_ms"]["p50"]["high"]
+    quantile = {"value": 9.9348, "low": 9.8369, "high": 10.0337}  # middle and edges of the bin, 10 µs · 1.02 ** 348.5
+    assert status["latency_ms"] == {"p50": quantile, "p95": quantile}
+    assert status["error_rate"]["value"] == 0.049751  # six decimals
+    assert status["confidence"]["value"] == 0.9 and counts.confidence.count == 100
+
+
+def test_the_shortest_and_the_longest_time_stand_at_the_ends_of_the_scale() -> None:
+    for seconds, middle in ((1e-5, 1.02**0.5), (1.0201e-5, 1.02**1.5), (1e9, 1.02**930.5)):
+        histogram = LatencyHistogram()
+        histogram.observe(seconds)
+        assert histogram.quantile(0.5) == pytest.approx(1e-5 * middle, rel=1e-6)
+
+
+def test_a_quantile_is_that_of_the_first_rank_that_reaches_its_part() -> None:
+    histogram = LatencyHistogram()
+    for seconds in (0.001, 0.01, 0.1, 1.0):
+        histogram.observe(seconds)
+    found = [histogram.quantile(part) for part in (0.0, 0.25, 0.26, 0.5, 0.75, 0.76, 1.0)]
+    expected = [0.001, 0.001, 0.01, 0.01, 0.1, 1.0, 1.0]
+    assert found == pytest.approx(expected, rel=0.01)

@@ -92,7 +92,17 @@ def test_any_text_has_an_arm(key: str) -> None:
 
 @pytest.mark.parametrize(
     "weights",
-    [{}, {"a": 0}, {"a": -1}, {"a": float("nan")}, {"a": float("inf")}, {"a": "90"}, {"a": None}, {"a": True}],
+    [
+        {},
+        {"a": 0},
+        {"a": -1},
+        {"a": -0.5, "b": 1},
+        {"a": float("nan")},
+        {"a": float("inf")},
+        {"a": "90"},
+        {"a": None},
+        {"a": True},
+    ],
 )
 def test_weights_that_cannot_work_are_refused(weights: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"serve\.split"):

@@ -12,6 +12,7 @@ from mlstack.monitoring.sequential import (
     BoundedMean,
     Capital,
     TwoSampleTest,
+    _times_log,
     credible_counts,
     rate_interval,
 )
@@ -197,3 +198,8 @@ def test_values_beyond_zero_and_one_are_moved_to_the_ends() -> None:
     for value in (-3.0, 7.0, math.inf):
         mean.observe(value)
     assert mean.mean == pytest.approx(2 / 3)
+
+
+def test_what_never_happens_is_refuted_by_happening_once_and_not_by_never() -> None:
+    assert [_times_log(count, chance) for count, chance in ((0, 0), (0, 0.5), (2, 1), (2, 0))] == [0, 0, 0, -math.inf]
+    assert _times_log(2, 0.5) == pytest.approx(-1.3862943611)

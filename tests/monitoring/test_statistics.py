@@ -77,6 +77,17 @@ def test_rare_classes_are_taken_together_in_the_test_of_shares() -> None:
     assert shares_test(first, second).p_value == pytest.approx(shares_test([500, 306], [250, 153]).p_value)
 
 
+def test_rare_classes_that_are_enough_together_stand_alone() -> None:
+    first, second = [500, 300, 4, 4, 4, 4], [250, 150, 4, 4, 4, 4]
+    assert shares_test(first, second) == pytest.approx(shares_test([500, 300, 16], [250, 150, 16]))
+    # 5 expected answers of 1,000 among 3,000 are 15 in both samples: just enough, and one fewer is too few
+    for rare, alone in (((7, 8), True), ((7, 7), False)):
+        counts = [1500, 500 - rare[0], rare[0]], [800, 200 - rare[1], rare[1]]
+        degrees = 2 if alone else 1
+        found = shares_test(*counts)
+        assert found.p_value == pytest.approx(chi_squared_tail(found.statistic, degrees))
+
+
 def test_a_thousand_classes_of_few_answers_raise_no_false_alarm() -> None:
     random = np.random.default_rng(0)
     shares = np.full(1000, 0.001)

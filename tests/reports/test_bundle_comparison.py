@@ -6,11 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from mlstack.reports.bundle_comparison import draw_bundle_comparison
+from mlstack.reports.bundle_comparison import (
+    PERCENT_TICKS,
+    _draw_plane,
+    _draw_rates,
+    _draw_scores,
+    _scale,
+    draw_bundle_comparison,
+)
 from mlstack.reports.bundle_rows import (
     MeasuredModel,
     Speed,
@@ -176,3 +185,90 @@ def test_the_best_bundle_keeps_the_limits_then_is_right_most_often_then_fast() -
     assert lines[3].endswith("(limits missed)")
     errors = [model("far", metric="mae", score=3.0), model("near", metric="mae", score=2.0)]
     assert [line.split()[1] for line in rank([judge(one, Limits()) for one in errors])] == ["near", "far"]
+
+
+def ticks(low: float, high: float) -> list[float]:
+    axes = Figure().subplots()
+    _scale(axes, "x", [low, high])
+    first, last = axes.get_xlim()
+    return [round(value, 6) for value in axes.get_xticks() if first <= value <= last]
+
+
+def test_an_axis_begins_at_zero_where_values_are_near_and_is_logarithmic_from_four_times_on() -> None:
+    near, far = Figure().subplots(1, 2)
+    _scale(near, "y", [39.9, 10.0, 20.0])
+    assert (near.get_yscale(), near.get_ylim()) == ("linear", pytest.approx((0, 39.9 * 1.3)))
+    _scale(far, "y", [40.0, 10.0])
+    assert far.get_yscale() == "log"
+    assert far.get_ylim() == pytest.approx((10 / 4**0.18, 40 * 4**0.18))
+    assert far.get_xscale() == "linear" and near.get_xlim() == (0, 1)
+
+
+def test_the_wider_an_axis_the_fewer_ticks_a_decade_has() -> None:
+    assert ticks(10, 100) == [7, 10, 15, 20, 30, 50, 70, 100, 150]
+    assert ticks(10, 120) == [10, 20, 50, 100]
+    assert ticks(10, 2000) == [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+    assert ticks(10, 3000) == [10, 100, 1000]
+
+
+def test_a_file_stands_at_its_size_and_median_with_a_line_up_to_its_p95() -> None:
+    axes = Figure().subplots()
+    models = [model(), model(precision="int8", size=10, milliseconds=3), model("b", size=20, milliseconds=5)]
+    _draw_plane(axes, models, ["k", "k", "r"])
+    lines = [np.column_stack([np.asarray(one.get_xdata()), np.asarray(one.get_ydata())]).tolist() for one in axes.lines]
+    sign, up, join = [[[40, 10]], [[40, 10], [40, 12]]], [[10, 3], [10, pytest.approx(3.6)]], [[40, 10], [10, 3]]
+    assert lines == [*sign[::-1], join, up, [[10, 3]], [[20, 5], [20, 6]], [[20, 5]]]
+    assert "one picture, one thread" in axes.get_title(loc="left")
+    other = Figure().subplots()
+    _draw_plane(other, [model(batches=(8,), threads=(4,))], ["k"])
+    assert "a batch of 8, 4 threads" in other.get_title(loc="left")
+
+
+def test_the_best_score_stands_on_top_and_an_unknown_one_at_the_bottom() -> None:
+    axes = Figure().subplots()
+    models = [model("a", score=0.8), model("b", score=None), model("c", score=0.9, origin="recorded")]
+    _draw_scores(axes, models, ["a", "b", "c"], ["#ff0000", "#00ff00", "#0000ff"])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a", "c"]
+    assert [(float(one.get_xdata()[0]), float(one.get_ydata()[0])) for one in axes.lines] == [(0.8, 1), (0.9, 2)]  # type: ignore[index]
+    assert [one.get_markerfacecolor() for one in axes.lines] == ["#ff0000", "white"]
+    assert axes.get_xlim() == pytest.approx((0.788, 0.912)) and axes.get_ylim() == pytest.approx((-0.6, 2.6))
+    assert [text.xy for text in axes.texts] == [(1.01, 0), (1.01, 1), (1.01, 2)]  # type: ignore[attr-defined]
+    assert [label.get_color() for label in axes.get_yticklabels()] == ["#00b800", "#b80000", "#0000b8"]
+    same = Figure().subplots()
+    _draw_scores(same, [model(score=0.5)], ["a"], ["k"])
+    assert same.get_xlim() == pytest.approx((0.499, 0.501))
+
+
+def test_of_an_error_the_least_stands_on_top() -> None:
+    axes = Figure().subplots()
+    _draw_scores(
+        axes, [model("a", metric="mae", score=1.0), model("b", metric="mae", score=3.0)], ["a", "b"], ["k"] * 2
+    )
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
+    assert axes.get_title(loc="left") == "mae (less is better)"
+
+
+def test_throughput_is_drawn_by_batch_size_at_the_first_number_of_threads() -> None:
+    axes = Figure().subplots()
+    models = [model(batches=(1, 8), threads=(2, 4)), model(precision="int8", batches=(8, 32), threads=(2,))]
+    _draw_rates(axes, models, ["k", "r"])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "8", "32"]
+    assert [np.asarray(one.get_xdata()).tolist() for one in axes.lines] == [[0, 1], [1, 2]]
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == pytest.approx([202, 216])
+    first, last = axes.get_xlim()
+    assert -0.5 <= first < 0 and 2 < last <= 2.5
+    legend = axes.get_legend()
+    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["fp32", "int8"]
+    alone = Figure().subplots()
+    _draw_rates(alone, [model()], ["k"])
+    assert alone.get_legend() is None
+
+
+def test_the_figure_grows_with_its_files(tmp_path: Path, sketched: Drawn) -> None:
+    for count, height in ((1, 5.6), (10, 5.6), (11, 5.84)):
+        draw_bundle_comparison([model(f"b{number}") for number in range(count)], tmp_path / "benchmark.png")
+        assert sketched.figure.get_size_inches() == pytest.approx((11.5, height))
+
+
+def test_shares_are_percent_at_the_axis() -> None:
+    assert [PERCENT_TICKS(value) for value in (0.5, 0.98, 0.9875, 1.0)] == ["50 %", "98 %", "98.75 %", "100 %"]

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from mlstack.errors import OutputError
 from mlstack.metrics import calibration_bins
-from mlstack.reports.calibration import draw_calibration
+from mlstack.reports.calibration import draw_calibration, draw_calibration_change
 
 if TYPE_CHECKING:
     from tests.reports.conftest import Drawn
@@ -52,3 +52,29 @@ def test_a_figure_that_cannot_be_written_is_an_error_in_words(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="can't be written"):
         draw_calibration(calibration_bins(CONFIDENCE, RIGHT), tmp_path / "file" / "calibration.png")
+
+
+def test_before_and_after_a_temperature_stand_side_by_side_with_their_errors(tmp_path: Path, sketched: Drawn) -> None:
+    before, after = calibration_bins(CONFIDENCE, RIGHT), calibration_bins(CONFIDENCE / 2, RIGHT)
+    draw_calibration_change(before, after, tmp_path / "change.png", title="Calibration", note="5 pictures")
+    left, right = sketched.figure.axes
+    assert left.get_xlabel() == f"confidence before: expected calibration error {before.error:.2%}"
+    assert right.get_xlabel() == f"confidence after: expected calibration error {after.error:.2%}"
+    assert left.get_xlim() == right.get_xlim() == left.get_ylim() == (0, 1)
+    assert left.get_legend() is not None and right.get_legend() is None
+    assert sketched.figure.get_size_inches() == pytest.approx((8.4, 4.6))
+    assert {"Calibration", "5 pictures", "share of them that is right"} <= set(sketched.words)
+
+
+def test_bars_lie_within_their_bins_and_the_diagonal_is_dashed(tmp_path: Path, sketched: Drawn) -> None:
+    draw_calibration(calibration_bins(CONFIDENCE, RIGHT), tmp_path / "calibration.png")
+    reliability, pictures = sketched.figure.axes
+    for axes in (reliability, pictures):
+        for bar in axes.patches:
+            assert isinstance(bar, Rectangle)
+            place = round(bar.get_x() * 15)
+            assert bar.get_x() == pytest.approx(place / 15) and 0.8 / 15 < bar.get_width() < 1 / 15
+    [diagonal] = reliability.lines
+    assert (list(diagonal.get_xdata()), list(diagonal.get_ydata())) == ([0, 1], [0, 1])  # type: ignore[arg-type]
+    assert pictures.get_xlim() == reliability.get_ylim() == (0, 1)
+    assert sketched.figure.get_size_inches() == pytest.approx((5.2, 5.6))

@@ -1,18 +1,31 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mlstack.config.model import LOSSES
 from mlstack.config.trainer import METRICS
 from mlstack.errors import OutputError, RunError
-from mlstack.reports.learning_curves import LOSS_LABELS, METRIC_LABELS, _running_mean, draw_learning_curves
-from mlstack.reports.metrics_file import read_metrics
+from mlstack.reports.learning_curves import (
+    LOSS_LABELS,
+    METRIC_LABELS,
+    _best,
+    _draw_pair,
+    _draw_rate,
+    _draw_training,
+    _running_mean,
+    _scale,
+    _span,
+    draw_learning_curves,
+)
+from mlstack.reports.metrics_file import Points, read_metrics
 
 if TYPE_CHECKING:
     from tests.reports.conftest import Drawn
@@ -205,3 +218,68 @@ def test_the_axis_of_the_loss_names_what_was_minimised(
 def test_every_loss_and_metric_of_the_settings_has_its_label() -> None:
     assert set(LOSS_LABELS) == {loss for losses in LOSSES.values() for loss in losses}
     assert set(METRIC_LABELS) == {metrics[1] for metrics in METRICS.values()}
+
+
+def points(values: list[float], *, first: int = 1) -> Points:
+    steps = np.arange(first, first + len(values))
+    return Points(np.zeros(len(values), np.int64), steps, np.array(values))
+
+
+@pytest.mark.parametrize(("count", "lines", "marker"), [(40, 1, "s"), (41, 1, ""), (79, 1, ""), (80, 2, "")])
+def test_points_are_marked_up_to_40_and_smoothed_from_80_on(count: int, lines: int, marker: str) -> None:
+    axes = Figure().subplots()
+    values = [float(number % 7) for number in range(count)]
+    _draw_training(axes, points(values))
+    assert len(axes.lines) == lines
+    assert axes.lines[-1].get_marker() == marker
+    if lines == 2:
+        assert np.array_equal(axes.lines[0].get_ydata(), values)
+        assert np.allclose(np.asarray(axes.lines[1].get_ydata()), _running_mean(np.array(values), 2))  # 80 // 30
+
+
+@pytest.mark.parametrize(("count", "marker"), [(40, "o"), (41, "")])
+def test_validations_and_rates_are_marked_up_to_40(count: int, marker: str) -> None:
+    axes, rates = Figure().subplots(1, 2)
+    _draw_pair(axes, {"val_loss": points([1.0] * count)}, "loss", (0, 17, 1.0))
+    _draw_rate(rates, points([0.5] * count))
+    assert axes.lines[0].get_marker() == marker
+    assert rates.lines[0].get_marker() == ("s" if marker else "")
+    assert np.asarray(axes.lines[1].get_xdata()).tolist() == [17, 17]  # the best one
+
+
+def test_scales_are_logarithmic_above_a_ratio_of_50_and_close_to_the_shares() -> None:
+    for name, values, scale in (
+        ("loss", [1.0, 50.0], "linear"),
+        ("loss", [1.0, 50.1], "log"),
+        ("mae", [1.0, 51.0], "log"),
+        ("loss", [0.0, 51.0], "linear"),
+        ("r2", [1.0, 51.0], "linear"),
+    ):
+        axes = Figure().subplots()
+        _scale(axes, name, np.array(values))
+        assert axes.get_yscale() == scale, (name, values)
+    for values, limits in (([0.5, 0.9], (0.46, 0.94)), ([0.01, 0.01], (0, 0.03)), ([0.99, 1.0], (0.9695, 1.005))):
+        axes = Figure().subplots()
+        _scale(axes, "accuracy", np.array(values))
+        assert axes.get_ylim() == pytest.approx(limits)
+
+
+def test_the_rate_s_axis_begins_at_zero_and_ends_a_little_above_the_greatest() -> None:
+    rising, zero = Figure().subplots(1, 2)
+    _draw_rate(rising, points([0.1, 0.2]))
+    assert rising.get_ylim() == pytest.approx((0, 0.21))
+    _draw_rate(zero, points([0.0, 0.0]))
+    assert zero.get_ylim()[0] < 0 < zero.get_ylim()[1]
+
+
+def test_all_panels_show_the_steps_from_zero_to_a_little_more_than_the_last() -> None:
+    assert _span({"a": points([1.0] * 50), "b": points([1.0] * 100), "c": points([])}) == pytest.approx((-2, 104))
+    assert _span({}) == pytest.approx((-0.02, 1.04))
+    assert _span({"a": points([1.0], first=0)}) == pytest.approx((-0.02, 1.04))
+
+
+def test_the_best_is_the_first_of_equals_and_finite() -> None:
+    values = points([math.nan, 0.5, 0.9, 0.9, math.inf], first=10)
+    assert _best(values, "max") == (0, 12, 0.9)
+    assert _best(values, "min") == (0, 11, 0.5)
+    assert _best(points([math.nan]), "max") is None and _best(None, "max") is None

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mlstack.errors import OutputError
-from mlstack.reports.regression import draw_predicted_against_true, draw_residuals
+from mlstack.reports.regression import _histogram, _scatter, draw_predicted_against_true, draw_residuals
 
 if TYPE_CHECKING:
     from tests.reports.conftest import Drawn
@@ -100,3 +102,33 @@ def test_a_figure_that_cannot_be_written_is_an_error_in_words(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="can't be written"):
         draw_residuals(SAID, TRUTH, ["price"], tmp_path / "file" / "residuals.png")
+
+
+def test_points_have_a_margin_on_all_sides_and_are_paler_where_there_are_many() -> None:
+    for count, alpha in ((10, 0.7), (600, 0.5), (5000, 0.12)):
+        axes = Figure().subplots()
+        values = np.linspace(0, 100, count)
+        _scatter(axes, values, values[::-1])
+        assert axes.get_xlim() == axes.get_ylim() == pytest.approx((-4, 104))
+        assert axes.collections[0].get_alpha() == pytest.approx(alpha)
+    axes = Figure().subplots()
+    _scatter(axes, np.full(3, 7.0), np.full(3, 7.0))
+    assert axes.get_xlim() == (6, 8)
+
+
+@pytest.mark.parametrize(("count", "bins"), [(5, 10), (120, 10), (121, 11), (1600, 40), (5000, 40)])
+def test_residuals_are_counted_in_as_many_bins_as_there_are_pictures_for(count: int, bins: int) -> None:
+    axes = Figure().subplots()
+    residuals = np.linspace(-3, 1, count)
+    _histogram(axes, residuals, np.zeros(count))
+    bars = [bar for bar in axes.patches if isinstance(bar, Rectangle)]
+    assert len(bars) == bins
+    assert bars[0].get_x() == -3 and bars[-1].get_x() + bars[-1].get_width() == pytest.approx(3)
+    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[0, 0], pytest.approx([-1, -1])]
+
+
+@pytest.mark.parametrize(("targets", "size"), [(1, (4.6, 4.1)), (2, (6.6, 4.1)), (4, (13.2, 4.1)), (5, (13.2, 7.5))])
+def test_panels_stand_four_in_a_row(targets: int, size: tuple[float, float], tmp_path: Path, sketched: Drawn) -> None:
+    said, truth = several(9, targets)
+    draw_residuals(said, truth, [f"t{number}" for number in range(targets)], tmp_path / "f.png")
+    assert sketched.figure.get_size_inches() == pytest.approx(size)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mlstack.errors import OutputError, RunError
+from mlstack.reports import style
 from mlstack.reports.metrics_file import read_metrics
-from mlstack.reports.run_comparison import curve, draw_comparison, line
+from mlstack.reports.run_comparison import Curve, Line, _draw, curve, draw_comparison, line
 from mlstack.reports.seed_summary import ComparedRun, group_by_seed
 
 if TYPE_CHECKING:
@@ -137,3 +139,38 @@ def test_files_that_cannot_be_read_or_written_are_errors_in_words(tmp_path: Path
     (run.path / "metrics.csv").unlink()
     with pytest.raises(RunError, match="can't be read"):
         draw([run], tmp_path / "comparison.png")
+
+
+@pytest.mark.parametrize(("count", "marker"), [(40, "o"), (41, "")])
+def test_lines_are_marked_up_to_40_validations(count: int, marker: str) -> None:
+    axes = Figure().subplots()
+    _draw(axes, Line("a", np.arange(float(count)), np.zeros(count), None), 0, "a")
+    assert axes.lines[0].get_marker() == marker
+
+
+def test_ten_lines_have_a_colour_and_dashes_of_their_own_and_further_ones_are_grey() -> None:
+    axes = Figure().subplots()
+    for number in range(12):
+        count = 2 if number < 11 else 1
+        _draw(axes, Line("a", np.arange(float(count)), np.zeros(count), None), number, str(number))
+    looks = [(str(one.get_color()), str(one.get_linestyle())) for one in axes.lines]
+    assert len(set(looks[:10])) == 10
+    assert {colour for colour, _ in looks[10:]} == {style.GREY}
+    assert [one.get_label() for one in axes.lines[:10]] == [str(number) for number in range(10)]
+    assert [one.get_marker() for one in axes.lines[10:]] == ["", "."]  # a single point would not be seen
+
+
+def test_the_band_reaches_one_deviation_to_either_side(tmp_path: Path) -> None:
+    axes = Figure().subplots()
+    _draw(axes, Line("a", np.array([1.0, 2.0]), np.array([5.0, 6.0]), np.array([0.5, 2.0])), 0, "a")
+    [band] = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert corners == {(1.0, 4.5), (1.0, 5.5), (2.0, 4.0), (2.0, 8.0)}
+
+
+def test_runs_without_a_step_in_common_are_compared_at_their_ends() -> None:
+    one, other = (Curve(np.array(steps), np.array(places), np.array(values)) for steps, places, values in (
+        ([1, 2], [10.0, 20.0], [0.1, 0.2]), ([3], [40.0], [0.4]),
+    ))  # fmt: skip
+    found = line("both", [one, other])
+    assert (found.places.tolist(), found.values.tolist()) == ([30.0], [pytest.approx(0.3)])

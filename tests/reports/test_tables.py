@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlstack.metrics import TargetScores, per_class_metrics
-from mlstack.reports.tables import class_table, metrics_table, runs_table, table, target_table
+from mlstack.reports.tables import Cell, class_table, metrics_table, runs_table, table, target_table
 from mlstack.reports.text_width import display_width
 
 
@@ -76,3 +76,47 @@ def test_runs_with_different_metrics_share_one_table() -> None:
     assert lines[0].split("  ")[0] == "run"
     assert lines[2].split() == ["digits_resnet18", "50.00%", "12,346", "–"]
     assert lines[3].split() == ["照片", "–", "–", "–"]
+
+
+def test_a_column_is_as_wide_as_its_widest_cell_or_its_header() -> None:
+    assert table(["a", "metric", "n"], [["x", 1, "long text"], ["yz", 123456789, ""]]).splitlines() == [
+        "a        metric  n",
+        "──  ───────────  ─────────",
+        "x             1  long text",
+        "yz  123,456,789",
+    ]
+
+
+def test_a_column_of_numbers_with_gaps_stands_to_the_right() -> None:
+    lines = table(["score", "share", "text"], [["", "5.0%", "1"], [10.5, None, "v1"]]).splitlines()
+    assert lines[2:] == ["        5.0%  1", " 10.5      –  v1"]
+
+
+def test_numbers_have_four_digits_and_from_a_thousand_on_no_decimals() -> None:
+    cells: list[list[Cell]] = [[value] for value in (999.9, 999.44, 1000.0, -1000.4, -999.44, 0.000123456, 7, 1234)]
+    lines = table(["n"], cells).splitlines()
+    assert [line.strip() for line in lines[2:]] == [
+        "999.9", "999.4", "1,000", "-1,000", "-999.4", "0.0001235", "7", "1,234",
+    ]  # fmt: skip
+
+
+def test_names_take_40_columns_at_most() -> None:
+    fits, too_long = "x" * 40, "x" * 20 + "y" * 21
+    scores = per_class_metrics(np.eye(2, dtype=np.int64))
+    errors = [TargetScores(1.0, 1.0, 1.0)] * 2
+    for text in (
+        class_table([fits, too_long], scores),
+        target_table([fits, too_long], errors),
+        runs_table({fits: {"loss": 1.0}, too_long: {"loss": 1.0}}),
+    ):
+        first, second = (line.split()[0] for line in text.splitlines()[2:])
+        assert first == fits
+        assert second == "x" * 20 + "…" + "y" * 19
+
+
+def test_thirty_classes_or_targets_are_listed_and_one_more_is_counted() -> None:
+    for count, more in ((30, []), (31, ["… and 1 better classes"])):
+        scores = per_class_metrics(np.eye(count, dtype=np.int64))
+        assert class_table(["c"] * count, scores).splitlines()[32:] == more
+    for count, more in ((30, []), (31, ["… and 1 more targets"])):
+        assert target_table(["t"] * count, [TargetScores(1.0, 1.0, 1.0)] * count).splitlines()[32:] == more

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,58 @@ def test_the_file_alone_is_a_command(service: Service, tmp_path: Path) -> None:
     command[-1] = str(tmp_path / "none.jpg")
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+
+
+def test_any_status_of_success_is_one_and_none_beside_them() -> None:
+    client = Client("http://127.0.0.1:1")
+    for status in (200, 299):
+        assert client._read(status, b'{"a": 1}', "r") == {"a": 1}
+    for status in (199, 300, 301, 404):
+        with pytest.raises(ClientError) as caught:
+            client._read(status, b'{"detail": "no"}', "r")
+        assert (caught.value.status, caught.value.detail, caught.value.request_id) == (status, "no", "r")
+    with pytest.raises(ClientError, match="answers Not Found, and not in JSON"):
+        client._read(404, b"<html>", "r")
+    with pytest.raises(ClientError, match="answers an unknown status"):
+        client._read(799, b"[]", "r")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, None), ("0", 0.0), ("7", 7.0), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-3", None)],
+)
+def test_a_service_says_when_to_come_back_as_a_number_or_a_date(text: str | None, seconds: float | None) -> None:
+    headers = HTTPMessage()
+    if text is not None:
+        headers["retry-after"] = text
+    assert client_file._retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("prediction", "line"),
+    [
+        (CAT, " 90.0%  cat  a.jpg"),
+        ({"class": "dog", "confidence": 1.0}, "100.0%  dog  a.jpg"),
+        ({"labels": ["cat", "dog"], "probabilities": {}}, "cat|dog  a.jpg"),
+        ({"labels": [], "probabilities": {}}, "(none)  a.jpg"),
+        ({"values": {"price": 12.345678, "age": 3}}, "price=12.346|age=3  a.jpg"),
+    ],
+)
+def test_a_line_says_how_sure_what_and_which_file(prediction: dict[str, Any], line: str) -> None:
+    assert client_file._line(prediction, "a.jpg") == line
+
+
+def test_the_command_ends_with_0_or_2(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes(b"bytes")
+    for words, status, out, err in (
+        ([service.url, str(tmp_path / "cat.jpg")], 0, f" 90.0%  cat  {tmp_path / 'cat.jpg'}\n", ""),
+        ([service.url, str(tmp_path / "none.jpg")], 2, "", "error: "),
+        ([service.url], 2, "", "usage: "),
+        (["ftp://x", "a"], 2, "", "error: "),
+    ):
+        monkeypatch.setattr(sys, "argv", ["client.py", *words])
+        assert client_file.main() == status
+        said = capsys.readouterr()
+        assert said.out == out and said.err.startswith(err) and bool(said.err) == bool(err)

@@ -114,3 +114,15 @@ def test_a_name_from_outside_stays_inside_its_label(metrics: Metrics) -> None:
 def test_two_services_of_one_process_count_apart(metrics: Metrics) -> None:
     metrics.answered("cats", 200)
     assert not families(Metrics(waiting=lambda: 0, in_flight=lambda: 0))["inference_requests"].samples
+
+
+def test_batches_are_counted_by_powers_of_two_and_latencies_up_to_a_second(metrics: Metrics) -> None:
+    metrics.of("cats")
+    bounds = {
+        name: [sample.labels["le"] for sample in families(metrics)[name].samples if sample.name.endswith("_bucket")]
+        for name in ("inference_batch_size", "inference_latency_seconds")
+    }
+    assert bounds["inference_batch_size"] == [*(f"{2.0**power}" for power in range(8)), "+Inf"]
+    assert bounds["inference_latency_seconds"] == [
+        "0.01", "0.025", "0.05", "0.075", "0.1", "0.15", "0.2", "0.3", "0.5", "0.75", "1.0", "+Inf",
+    ]  # fmt: skip

@@ -257,3 +257,30 @@ def test_no_more_pixels_are_decoded_at_once_than_the_budget_has() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, [4, 5, 6, 30]))
     assert most <= 10
+
+
+def test_what_fits_into_the_budget_is_decoded_beside_and_what_does_not_waits_for_room() -> None:
+    budget, end = PixelBudget(10), threading.Event()
+
+    def take(pixels: int) -> threading.Event:
+        inside = threading.Event()
+
+        def hold() -> None:
+            with budget.take(pixels):
+                inside.set()
+                assert end.wait(10)
+
+        threads.append(threading.Thread(target=hold))
+        threads[-1].start()
+        return inside
+
+    threads: list[threading.Thread] = []
+    with budget.take(4):
+        assert take(6).wait(10)
+        late = take(1)
+        assert not late.wait(0.05)
+    assert late.wait(10)
+    end.set()
+    for thread in threads:
+        thread.join(10)
+    assert budget._taken == 0

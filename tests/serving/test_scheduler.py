@@ -544,3 +544,14 @@ def test_nothing_of_a_request_is_kept_when_it_has_ended() -> None:
             run(main)
     finally:
         gc.enable()
+
+
+def test_who_is_refused_is_asked_back_when_all_workers_together_are_through() -> None:
+    with scheduling(workers=3) as scheduler:
+        scheduler._image_s, scheduler._running = 0.5, 9
+        assert scheduler.retry_after() == pytest.approx(1.5)
+        scheduler._running = 359
+        assert scheduler.retry_after() == pytest.approx(59.8333333)
+        scheduler._running = 361
+        assert scheduler.retry_after() == 60
+        scheduler._running = 0

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,30 @@ def test_one_time_that_is_too_long_does_not_decide_about_batches(
 
     monkeypatch.setattr(served_model, "_timed", timed)
     assert loaded(bundle, scheduler).lane.max_batch == 8
+
+
+@pytest.mark.parametrize(("alone", "together", "most"), [(0.0010, 0.0039, 1), (0.0010, 0.0037, 8), (0.0011, 0.0039, 8)])
+def test_the_least_time_of_either_size_decides_about_batches(
+    alone: float, together: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {1: iter([0.009, 0.005, *[alone] * 9]), 4: iter([0.006, *[together] * 9])}  # first the warm-up, then slow
+    monkeypatch.setattr(served_model, "_timed", lambda _, images: next(times[len(images)]))
+    session = SimpleNamespace(provider=CPU)
+    assert served_model._fastest_batch(session, np.zeros((3, 2, 2, 1), np.uint8)) == most  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_model_that_answers_more_or_fewer_numbers_than_at_its_export_is_refused(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = SimpleNamespace(golden_images=np.zeros((5, 2, 2, 1), np.uint8), golden_outputs=np.ones((5, 3)))
+    monkeypatch.setattr(served_model, "read_reference", lambda *_: reference)
+    session = SimpleNamespace(
+        path="model.onnx", run=lambda images: SimpleNamespace(output=np.ones((len(images), classes)))
+    )
+    bundle = SimpleNamespace(path=Path("bundle"), metadata=None)
+    with pytest.raises(BundleError, match=rf"model.onnx answers \[5, {classes}\], expected \[5, 3\]"):
+        served_model._check_answers(session, bundle, None)  # type: ignore[arg-type]
 
 
 def test_a_bundle_that_was_changed_is_refused(tmp_path: Path, scheduler: Scheduler) -> None:

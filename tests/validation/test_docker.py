@@ -13,7 +13,7 @@ import pytest
 from mlstack.config.commands import ValidateConfig
 from mlstack.config.validation import DockerStageConfig
 from mlstack.errors import ContainerError, RunError
-from mlstack.validation import probe
+from mlstack.validation import probe, serving_container
 from mlstack.validation.container import find_program, last_line, refuse_another_machine
 from mlstack.validation.container_samples import Sample, busiest, parse, peak_memory
 from mlstack.validation.docker import PROBE, stage_one, terminated_as_interrupted, validate_docker
@@ -87,6 +87,15 @@ def test_the_script_ends_with_status_2_and_no_traceback_without_an_engine(
 def test_podman_is_taken_where_there_is_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, says="4.3.1", status=0, name="podman")
     assert (find_program("auto").name, find_program("auto").version) == ("podman", "4.3.1")
+
+
+@pytest.mark.parametrize(("name", "asked"), [("docker", "{{.Server.Version}}"), ("podman", "{{.Client.Version}}")])
+def test_docker_s_version_is_its_engine_s_and_podman_s_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, asked: str
+) -> None:
+    install(tmp_path, monkeypatch, says="", status=0, name=name)
+    (tmp_path / name).write_text('#!/bin/sh\necho "$1 $2 $3"\n')
+    assert find_program(name).version == f"version --format {asked}"
 
 
 @pytest.mark.parametrize("host", ["ssh://someone@server", "tcp://10.0.0.7:2375"])
@@ -266,3 +275,40 @@ def test_a_signal_to_end_is_taken_as_ctrl_c_only_while_containers_run() -> None:
     with pytest.raises(KeyboardInterrupt), terminated_as_interrupted():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_pictures_are_asked_for_in_turn_and_each_answer_timed_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.5, 1.0, 1.25, 2.0, 2.001])
+    monkeypatch.setattr(serving_container.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(serving_container, "ask", lambda port, body, connection: {"answers": body, "port": port})
+    answers, latencies = serving_container.ask_for(1, [b"a", b"b"], requests=3)
+    assert [one["answers"] for one in answers] == [b"a", b"b", b"a"]
+    assert latencies == pytest.approx([500, 250, 1])
+
+
+def test_a_service_that_does_not_answer_is_looked_at_every_second_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looked = 0.0, []
+
+    class Program:
+        def run(self, *words: str) -> str:
+            looked.append(now)
+            return "true\n" if len(looked) < 3 else "false\n"
+
+        def logs(self, name: str) -> str:
+            return "one\nthe last line"
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += 0.25
+
+    def refuse(port: int, picture: bytes) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(serving_container.time, "monotonic", lambda: now)
+    monkeypatch.setattr(serving_container.time, "sleep", sleep)
+    monkeypatch.setattr(serving_container, "ask", refuse)
+    with pytest.raises(ContainerError, match="the service gave no answer: the last line"):
+        serving_container.wait_for_answer(Program(), "name", 1, b"")  # type: ignore[arg-type]
+    assert looked == [1.25, 2.5, 3.75]

@@ -100,3 +100,20 @@ def test_a_missing_checkpoint_an_environment_and_a_model_that_failed_are_told(fo
         "1 of 2",
         "resnet50: out of memory",
     )
+
+
+def test_the_best_run_of_each_kind_says_how_fast_data_come(tmp_path: Path) -> None:
+    slow, quick, made_up = (trained(tmp_path, speed, cores=2.0) for speed in (400.0, 600.0, 800.0))
+    by_clock = venv_criteria.data_speed([slow, quick], [made_up], by_cpu=False)
+    assert by_clock == {
+        "data_efficiency": 0.75, "images_per_second_real": 600.0, "images_per_second_synthetic": 800.0,
+    }  # fmt: skip
+    by_cpu = venv_criteria.data_speed([slow], [made_up], by_cpu=True)
+    assert by_cpu == {
+        "data_efficiency": pytest.approx(0.5),
+        "images_per_cpu_second_real": pytest.approx(200.0),
+        "images_per_cpu_second_synthetic": pytest.approx(400.0),
+    }
+    assert venv_criteria.data_speed([], [made_up], by_cpu=False) == {
+        "data_efficiency": None, "images_per_second_real": None, "images_per_second_synthetic": 800.0,
+    }  # fmt: skip

@@ -195,6 +195,6 @@ def _top_k(head: Head) -> int:
     given = head.query.get("top_k")
     if given is None:
         return TOP_K
-    if not (given.isascii() and given.isdigit() and 0 < len(given) < 7 and int(given) > 0):
+    if not (given.isascii() and given.isdigit() and len(given) < 7 and int(given) > 0):
         raise bad_request(f"top_k={given!r} is no whole number from 1 on")
     return int(given)

@@ -265,6 +265,7 @@ def test_an_export_that_fails_is_a_finding_and_no_end(tmp_path: Path, monkeypatc
     assert (tmp_path / "export.log").is_file()
 
 
+@pytest.mark.long  # a minute
 def test_the_stage_trains_exports_and_asks_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one real run: 4 trainings of a small network and an export, in processes of their own."""
     monkeypatch.setattr(venv, "MEASURED_SECONDS", 0.2)

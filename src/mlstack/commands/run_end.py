@@ -21,7 +21,7 @@ from mlstack.runs import RunFolder, discard_run
 from mlstack.utils.console import leave_terminal, say
 
 # Held while a run goes on and given back before its end is written, so that a full disk still has room for that:
-# bytes, four times what results.json takes.
+# bytes, five times what results.json takes.
 RESERVE, RESERVED = ".reserve", 16 * 1024
 # What ends a process without a word unless somebody handles it: a scheduler, a terminal that closes.
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
@@ -73,10 +73,12 @@ def way_on(run: RunFolder) -> str:
 def _write_end(run: RunFolder, error: BaseException) -> None:
     _release(run)
     signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)  # a second signal comes when it is written
-    with contextlib.suppress(OutputError, RunError):  # a disk that is full again, a folder that is gone
-        if run.read_results().get("status") == "running":  # else it had not begun, or has ended well
-            run.update_results(status=status_of(error), error=f"{type(error).__name__}: {error}")
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)
+    try:
+        with contextlib.suppress(OutputError, RunError):  # a disk that is full again, a folder that is gone
+            if run.read_results().get("status") == "running":  # else it had not begun, or has ended well
+                run.update_results(status=status_of(error), error=f"{type(error).__name__}: {error}")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)
 
 
 def _reserve(run: RunFolder) -> None:

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
@@ -56,7 +57,7 @@ def touched_by(changed: Iterable[Path]) -> set[Path]:
 def reached(test: Path) -> frozenset[Path]:
     """A test's file, those that it and its fixtures import, those that they import, …, and the conftest.py it sees."""
     found, new = set[Path](), {test}
-    used = _words(test)
+    used = _read(test).words
     for folder in (test.parent, *test.parent.parents):
         if folder == ROOT:
             break
@@ -65,7 +66,7 @@ def reached(test: Path) -> frozenset[Path]:
             new |= set(_of_fixtures(conftest, used))
     while new:
         found |= new
-        new = {other for one in new for other in _imported(one)} - found
+        new = {other for one in new for other in _read(one).files} - found
     return frozenset(found)
 
 
@@ -75,54 +76,65 @@ def _of_fixtures(conftest: Path, used: frozenset[str]) -> Iterator[Path]:
     Fixtures that every test gets are none of them: they are about manners, and would make of any change one of all.
     """
     wanted, needed = set[str](), set(used)
-    functions = {node.name: node for node in _tree(conftest).body if isinstance(node, ast.FunctionDef)}
-    while new := (needed & functions.keys()) - wanted:
+    pieces = _pieces(conftest)
+    while new := (needed & pieces.keys()) - wanted:
         wanted |= new
-        needed |= {word for name in new for word in _words_of(functions[name])}
-    for node in _tree(conftest).body:
-        if not isinstance(node, ast.FunctionDef) or node.name in wanted:
-            yield from _files_of(node, conftest)
+        needed |= {word for name in new for word in pieces[name].words}
+    for name in ("", *wanted):
+        yield from pieces[name].files
+
+
+class Piece(NamedTuple):
+    """A file or a function: names, arguments and whole texts (fixtures that it asks for are among them); its imports."""
+
+    words: frozenset[str]
+    files: frozenset[Path]
 
 
 @cache
+def _read(path: Path) -> Piece:
+    return _piece([_tree(path)], path)
+
+
+@cache
+def _pieces(conftest: Path) -> dict[str, Piece]:
+    """Each function of a file by its name, and under "" what stands outside of them."""
+    body = _tree(conftest).body
+    functions = {node.name: _piece([node], conftest) for node in body if isinstance(node, ast.FunctionDef)}
+    return {"": _piece([node for node in body if not isinstance(node, ast.FunctionDef)], conftest), **functions}
+
+
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@cache
-def _words(path: Path) -> frozenset[str]:
-    return _words_of(_tree(path))
-
-
-def _words_of(tree: ast.AST) -> frozenset[str]:
-    """Names, arguments and whole texts: among them are the fixtures and functions that a piece of a file asks for."""
-    nodes = list(ast.walk(tree))
-    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    return frozenset({node.arg for node in nodes if isinstance(node, ast.arg)} | names | texts)
-
-
-@cache
-def _imported(path: Path) -> frozenset[Path]:
-    return frozenset(_files_of(_tree(path), path))
-
-
-def _files_of(tree: ast.AST, path: Path) -> Iterator[Path]:
-    """Files of the modules that a piece of a file imports; outside the package also of modules and scripts it names."""
+def _piece(trees: Iterable[ast.AST], path: Path) -> Piece:
+    """One walk for both: trees of a whole repository are too many to keep, and to walk twice."""
+    words, files = set[str](), set[Path]()
     outside = PLACES[0] not in path.parents  # within it, such a text names what a lower room starts in a higher one
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (file for alias in node.names for file in _files(alias.name))
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                yield from _files(f"{node.module}.{alias.name}")
-        elif outside and isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if MODULE.match(node.value):
-                yield from _files(node.value.partition(":")[0])
-            elif node.value.endswith(".py"):
-                yield from (file for file in [ROOT / "scripts" / node.value.rpartition("/")[2]] if file.is_file())
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from _computed(node.args[0], path)
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        match node:
+            case ast.Name(id=word) | ast.arg(arg=word):
+                words.add(word)
+            case ast.Constant(value=str(text)):
+                words.add(text)
+                if outside:
+                    files |= _named(text)
+            case ast.Import(names=names):
+                files.update(file for alias in names for file in _files(alias.name))
+            case ast.ImportFrom(module=str(module), names=names):
+                files.update(file for alias in names for file in _files(f"{module}.{alias.name}"))
+            case ast.Call(func=ast.Attribute(attr="import_module") | ast.Name(id="import_module"), args=[name, *_]):
+                files.update(_computed(name, path))
+    return Piece(frozenset(words), frozenset(files))
+
+
+def _named(text: str) -> frozenset[Path]:
+    """Files of a module or a script that a text names."""
+    if MODULE.match(text):
+        return _files(text.partition(":")[0])
+    script = ROOT / "scripts" / text.rpartition("/")[2] if text.endswith(".py") else None
+    return frozenset([script] if script and script.is_file() else ())
 
 
 def _computed(name: ast.expr, path: Path) -> Iterator[Path]:

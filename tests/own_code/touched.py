@@ -85,7 +85,7 @@ def _of_fixtures(conftest: Path, used: frozenset[str]) -> Iterator[Path]:
 
 
 class Piece(NamedTuple):
-    """A file or a function: names, arguments and whole texts (fixtures that it asks for are among them); its imports."""
+    """What a file or a function imports, and its names, arguments and whole texts: those of fixtures among them."""
 
     words: frozenset[str]
     files: frozenset[Path]

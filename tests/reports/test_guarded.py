@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,19 @@ def test_a_figure_that_raises_costs_a_line_and_the_others_are_drawn(capsys: pyte
         "warning: figure first could not be drawn: KeyError: 'l4'",
         "warning: figure third could not be drawn: disk full",
     ]
+
+
+def test_figures_that_can_not_be_prepared_cost_a_line_and_what_is_drawn_stays(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def prepared() -> Iterator[tuple[str, Callable[[], Path]]]:
+        yield "first", lambda: Path("first.png")
+        raise ValueError("labels outside of the classes")
+
+    assert draw_each(prepared()) == [Path("first.png")]
+    assert capsys.readouterr().out == (
+        "warning: figures could not be prepared: ValueError: labels outside of the classes\n"
+    )
 
 
 def test_an_error_without_words_is_named_by_its_class(capsys: pytest.CaptureFixture[str]) -> None:

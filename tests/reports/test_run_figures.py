@@ -95,3 +95,13 @@ def test_a_folder_that_cannot_be_written_costs_a_line_for_each_figure(
     figures = split_figures(tmp_path / "figures", split, outputs, ["cat", "dog"], task="classification", name="val")
     assert draw_each(figures) == []
     assert capsys.readouterr().out.count("can't be written") == len(FIGURES["classification"])
+
+
+def test_predictions_that_do_not_fit_the_labels_cost_one_line_when_they_are_drawn(
+    split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfit = np.ones(1)  # no axis of classes
+    figures = split_figures(tmp_path, split, unfit, ["cat", "dog"], task="classification", name="val")
+    assert draw_each(figures) == []
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("warning: figures could not be prepared: AxisError: ")

@@ -15,7 +15,7 @@ from mlstack.datasets import Dataset
 from mlstack.engines import Engine, Predictions, RunResult
 from mlstack.errors import MLStackError
 from mlstack.metrics import Scores
-from mlstack.reports.guarded import Drawing, draw_each, guarded
+from mlstack.reports.guarded import draw_each, guarded
 from mlstack.reports.headline import headline
 from mlstack.reports.learning_curves import draw_learning_curves
 from mlstack.reports.run_figures import split_figures
@@ -74,13 +74,11 @@ def show(
 
 def draw(config: Config, dataset: Dataset, run: RunFolder, measured: Measured) -> None:
     """Learning curves, and the figures of the test split, or of val where there was no test."""
-    figures: list[Drawing] = [("learning_curves", lambda: _learning_curves(config, dataset, run))]
+    draw_each([("learning_curves", lambda: _learning_curves(config, dataset, run))])
     name = "test" if "test" in measured else "val"
     if name in measured:
         split, outputs, task = dataset.splits[name], measured[name][0].outputs, dataset.task
-        with guarded(f"the figures of {name} could not be drawn"):
-            figures += split_figures(run.figures, split, outputs, dataset.classes, task=task, name=name)
-    draw_each(figures)
+        draw_each(split_figures(run.figures, split, outputs, dataset.classes, task=task, name=name))
 
 
 def closing(config: Config, run: RunFolder, result: RunResult, measured: Measured) -> str:

@@ -29,15 +29,16 @@ def draw_each(drawings: Iterable[Drawing]) -> list[Path]:
     """Draw figures one by one.
 
     Args:
-        drawings: Names, and functions that draw and return the file written.
+        drawings: Names, and functions that draw and return the file written. It may raise as well.
 
     Returns:
         The files of those that could be drawn.
     """
     written = []
-    for name, draw in drawings:
-        with guarded(f"figure {name} could not be drawn"):
-            written.append(draw())
+    with guarded("figures could not be prepared"):
+        for name, draw in drawings:
+            with guarded(f"figure {name} could not be drawn"):
+                written.append(draw())
     return written
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,7 +75,7 @@ def split_figures(
     task: str,
     name: str,
     suffix: str = "",
-) -> list[Drawing]:
+) -> Iterator[Drawing]:
     """What shows how good predictions are, with sample pictures and the worst ones: to be drawn one by one.
 
     classification: confusion matrix, scores of each class, calibration; multilabel: scores of each label;
@@ -90,11 +90,11 @@ def split_figures(
         name: What the split is called in the titles.
         suffix: Ending of the file names, before `.png`.
 
-    Returns:
+    Yields:
         Names, and functions that draw and return the file; see `draw_each`.
     """
     labels = split.labels[: len(outputs)]
-    return _FIGURES[task](_Evaluation(folder, split, outputs, labels, names, name, suffix))
+    yield from _FIGURES[task](_Evaluation(folder, split, outputs, labels, names, name, suffix))
 
 
 def _classes(seen: _Evaluation) -> list[Drawing]:

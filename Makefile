@@ -152,9 +152,9 @@ triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, outpu
 
 ##@ quality
 
-# One thread a process: several processes whose torch threads compete for the same cores crawl. Coverage makes Python
-# run 1.7 times as long.
-PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+# One thread a process: several processes whose torch threads compete for the same cores crawl. Without bytecode, each
+# of hundreds of processes would compile the package anew. Coverage makes Python run 1.7 times as long.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 COVERED = --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,90)
 
 test: $(DEV)  ## run the suite (10 minutes); ARGS="--changed", "-k loader" picks tests; COVERAGE=1 measures coverage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import shutil
 import subprocess
 import sys
@@ -60,9 +61,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
         touched = touched_tests(revision)
         chosen = [item for item in chosen if item.path in touched]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     places = {OWN_CODE.parent / name: place for place, name in enumerate(FIRST)}
     items[:] = sorted(chosen, key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what the modules hold alone for good: a search for garbage among frameworks takes most of a second."""
+    if any(item.get_closest_marker("framework") for item in session.items):
+        from quick_exports import quick_exports
+
+        quick_exports()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def network(engine: str, name: str = "tiny") -> str:

@@ -36,7 +36,7 @@ ELSEWHERE = {
 ENGINE_OF = {"paddle": "paddle", "timm": "lightning"}
 # What makes a command short: of a training, one batch of each split; of an export, few pictures to judge it by.
 SHORT = {
-    "train.py": ["trainer.fast_dev_run=true", "trainer.progress_bar=false"],
+    "train.py": ["trainer.fast_dev_run=true", "trainer.progress_bar=false", "data.batch_size=16"],
     "benchmark.py": ["seconds=0.02"],
     "export.py": ["quantize.max_drop=100", "quantize.images=16", "parity_images=32"],  # `here` has hardly been trained
     "optimize_for_edge.py": ["quantize.max_drop=100", "quantize.images=16", "max_images=32"],
@@ -67,7 +67,7 @@ def is_refused(command: str) -> bool:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands are typed: photos/ lies there, outputs/ grows there."""
+    """Where photos/ lies; the commands are typed in folders of it."""
     folder = tmp_path_factory.mktemp("readme")
     draw = np.random.default_rng(0)
     for label, kind in enumerate(("cat", "dog")):
@@ -82,14 +82,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(folder: Path, run_script: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`folder` as the current one, with a finished run in it for `run=latest`."""
-    monkeypatch.chdir(folder)
-    if not (folder / "outputs" / "latest").exists():
-        words = ["train.py", "data=digits", "tracker=none", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]
-        answer = run_script([*words, "trainer.progress_bar=false"])
+def here(command: str, folder: Path, run_script: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with photos/ and a finished run for `run=latest`.
+
+    The run is of a small network, or of the one that a command starts from: `init_from` needs the same.
+    """
+    model = "resnet18" if "init_from=latest" in command else "small_cnn"
+    here = folder / model
+    if not here.exists():
+        here.mkdir()
+        (here / "photos").symlink_to(folder / "photos")
+    monkeypatch.chdir(here)
+    if not (here / "outputs" / "latest").exists():
+        words = ["train.py", "data=digits", f"model={model}", "tracker=none", "trainer.max_epochs=1"]
+        answer = run_script([*words, "trainer.limit_train_batches=3", "trainer.progress_bar=false"])
         assert answer.status == 0, answer.err
-    return folder
+    return here
 
 
 def test_what_is_not_run_here_still_stands_in_the_readme() -> None:

@@ -27,13 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# A rank of Paddle's that looks for its parent has to be that one's child: such a process starts cold.
-COLD_VARIABLE = "MLSTACK_PARENT"
+# Where a process is told its parent, to end with it: the child is the server's, and the client looks after its own.
+PARENT_VARIABLE = "MLSTACK_PARENT"
 CLIENT = """#!{python} -IS
-import json, os, signal, socket, sys
+import json, os, select, signal, socket, sys
 
-if {cold!r} in os.environ:
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+parent = os.getppid()
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
 request = json.dumps(dict(argv=sys.argv[1:], environment=dict(os.environ), folder=os.getcwd())).encode()
@@ -42,6 +41,10 @@ server.sendall(request)
 child = int.from_bytes(server.recv(4), "big", signed=True)
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, lambda number, frame: os.kill(child, number))
+if {parent!r} in os.environ:
+    while not select.select([server], [], [], 0.2)[0]:
+        if os.getppid() != parent:
+            os._exit(1)
 status = int.from_bytes(server.recv(4), "big", signed=True)
 if status < 0:
     if -status != signal.SIGKILL:
@@ -60,7 +63,7 @@ def warm_python(modules: Sequence[str]) -> Iterator[str]:
 
 def _serving(folder: Path, modules: Sequence[str]) -> Iterator[str]:
     address, program = folder / "socket", folder / "python"
-    program.write_text(CLIENT.format(python=sys.executable, address=str(address), cold=COLD_VARIABLE))
+    program.write_text(CLIENT.format(python=sys.executable, address=str(address), parent=PARENT_VARIABLE))
     program.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     environment["OMP_NUM_THREADS"] = "1"
@@ -163,6 +166,8 @@ def run(job: Job, program: str, path: Sequence[str]) -> None:
     os.chdir(job.folder)
     os.environ.clear()
     os.environ.update(job.environment)
+    if PARENT_VARIABLE in os.environ:
+        os.environ[PARENT_VARIABLE] = str(os.getppid())
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

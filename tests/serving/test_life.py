@@ -19,7 +19,7 @@ import pytest
 from echo_server import GOOD, Echo, limits, read_answer
 
 from mlstack.errors import ConfigError
-from mlstack.serving.http_server import HttpServer
+from mlstack.serving.http_server import HttpServer, _drop_newcomers
 from mlstack.serving.life import run, serve_until_stopped
 
 WAIT = b"POST /wait HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"
@@ -217,3 +217,20 @@ def test_memory_of_large_bodies_goes_back_to_the_system() -> None:
     }
     assert left["returned"] < 10  # MB
     assert left["kept"] > 15  # where this fails, the C library does it by itself, and return_memory can go
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's filter is Linux's")
+def test_the_end_takes_what_has_knocked_and_lets_nobody_else_in_to_be_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with connect(port) as early:
+            _drop_newcomers(listener)
+            with pytest.raises(TimeoutError), socket.create_connection(("127.0.0.1", port), timeout=0.3):
+                pass
+            accepted, _ = listener.accept()
+            with accepted:
+                early.sendall(b"a request")
+                assert accepted.recv(100) == b"a request"
+                listener.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    listener.accept()

@@ -106,17 +106,19 @@ def configuration(output_dir: Path, engine: str, **overrides: Any) -> Config:
 def _own_code_is_forgotten(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A module that a test wrote must not answer for one of the same name in another test."""
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    before = set(sys.modules)
+    before = len(sys.modules), next(reversed(sys.modules))
     yield
+    if (len(sys.modules), next(reversed(sys.modules))) == before:  # thousands of tests import nothing
+        return
     written_by_tests = str(tmp_path_factory.getbasetemp())
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(written_by_tests):
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(written_by_tests):
             del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
 def _figures_are_drawn_where_they_matter(request: pytest.FixtureRequest) -> Iterator[None]:
-    """In tests with a framework that are marked `figures`, in those of `reports/`, and in the run that is `trained`."""
+    """In tests with a framework that are marked `figures`, and in those of `reports/`."""
     from without_figures import without_figures
 
     marked = request.node.get_closest_marker
@@ -160,7 +162,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, engine: str) -> RunFolder:
-    """A finished run on all the digits, made once by the `train` command. Look, don't touch: `shutil.copytree` it."""
+    """A finished run on all the digits, made once by the `train` command, without figures.
+
+    Look, don't touch: `shutil.copytree` it.
+    """
+    from without_figures import without_figures
+
     from mlstack.commands.train import train
     from mlstack.runs import find_run
 
@@ -177,5 +184,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, engine: str) -> RunFolder:
         trainer__progress_bar=True,
         tracker="tensorboard",
     )
-    train(copy.deepcopy(config))
+    with without_figures():
+        train(copy.deepcopy(config))
     return find_run("latest", output_dir=outputs)

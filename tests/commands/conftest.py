@@ -51,7 +51,8 @@ def table_run(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Callable
                 tracker="none",
                 output_dir=str(folder / "outputs"),
             )
-            train(config)
+            with without_figures():
+                train(config)
             made[task] = find_run("latest", output_dir=folder / "outputs")
         return made[task]
 

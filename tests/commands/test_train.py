@@ -28,8 +28,12 @@ def folders(config: Config) -> list[RunFolder]:
     return [RunFolder(path) for path in Path(config.output_dir).glob(f"*_{config.trainer.engine}/*")]
 
 
-def test_a_finished_run_holds_what_the_design_promises(trained: RunFolder) -> None:
-    assert {path.name for path in trained.path.iterdir()} == {
+@pytest.mark.figures
+def test_a_finished_run_holds_what_the_design_promises(configure: Configure) -> None:
+    config = configure(trainer__max_epochs=4, tracker="tensorboard")
+    train(config)
+    [run] = folders(config)
+    assert {path.name for path in run.path.iterdir()} == {
         "config.yaml",
         "results.json",
         "checkpoints",
@@ -38,8 +42,13 @@ def test_a_finished_run_holds_what_the_design_promises(trained: RunFolder) -> No
         "train.log",
         "tensorboard",
     }
-    assert {"best.ckpt", "last.ckpt"} < {path.name for path in trained.checkpoints.iterdir()}
-    assert len(list(trained.checkpoints.glob("epoch_*.ckpt"))) == 3
+    assert {"best.ckpt", "last.ckpt"} < {path.name for path in run.checkpoints.iterdir()}
+    assert len(list(run.checkpoints.glob("epoch_*.ckpt"))) == 3
+    names = {"learning_curves", "confusion_matrix", "class_scores", "sample_predictions", "worst_mistakes"}
+    assert {path.stem for path in run.figures.glob("*.png")} >= names
+    for name in names:
+        with Image.open(run.figures / f"{name}.png") as image:
+            assert min(image.size) > 200
 
 
 def test_results_say_metrics_speed_memory_versions_hardware_and_data(trained: RunFolder) -> None:
@@ -95,14 +104,6 @@ def test_the_stored_settings_hold_what_was_derived(trained: RunFolder) -> None:
     assert (data.image_size, data.channels) == (8, 1)
     assert data.classes == [str(digit) for digit in range(10)]
     assert data.mean is not None and data.std is not None
-
-
-def test_the_figures_are_pictures(trained: RunFolder) -> None:
-    names = {"learning_curves", "confusion_matrix", "class_scores", "sample_predictions", "worst_mistakes"}
-    assert {path.stem for path in trained.figures.glob("*.png")} >= names
-    for name in names:
-        with Image.open(trained.figures / f"{name}.png") as image:
-            assert min(image.size) > 200
 
 
 def test_nothing_in_a_run_folder_names_a_place(trained: RunFolder) -> None:

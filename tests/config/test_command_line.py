@@ -44,11 +44,44 @@ def in_a_fresh_process(words: Sequence[str], folder: Path) -> subprocess.Complet
     )
 
 
-@pytest.mark.parametrize(("words", "named"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+ALL_MISTAKES = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from mlstack.config import Config
+from mlstack.config.command_line import run
+
+answers = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["train.py", *words]
+    status, out, err = None, io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            run("mlstack.no_such_module:task", Config)
+        except SystemExit as end:
+            status = end.code
+    answers.append((status, out.getvalue(), err.getvalue()))
+print(json.dumps({"answers": answers, "modules": list(sys.modules)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Status, stdout and stderr of each mistake, typed in a process of its own; what modules and files came of it."""
+    script, empty = tmp_path_factory.mktemp("script") / "all_mistakes.py", tmp_path_factory.mktemp("empty")
+    script.write_text(ALL_MISTAKES)
+    done = in_a_fresh_process([str(script), json.dumps([words for words, _ in MISTAKES])], empty)
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(done.stdout), "files": [path.name for path in empty.iterdir()]}
+
+
+@pytest.mark.parametrize(
+    ("number", "named"),
+    [pytest.param(number, named, id=" ".join(words)) for number, (words, named) in enumerate(MISTAKES)],
+)
 def test_a_mistake_ends_with_one_message_that_names_what_to_type(
-    command: Command, words: list[str], named: list[str]
+    number: int, named: list[str], mistaken: dict[str, Any]
 ) -> None:
-    status, out, err = command(*words)
+    status, out, err = mistaken["answers"][number]
     assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert len(err.splitlines()) <= 8
@@ -56,26 +89,9 @@ def test_a_mistake_ends_with_one_message_that_names_what_to_type(
     assert not [part for part in named if part not in err], err
 
 
-def test_no_mistake_costs_a_framework_or_writes_a_file(tmp_path: Path) -> None:
-    script = tmp_path / "all_mistakes.py"
-    script.write_text(
-        "import json, sys\n"
-        "from mlstack.config import Config\n"
-        "from mlstack.config.command_line import run\n"
-        "for words in json.loads(sys.argv[1]):\n"
-        "    sys.argv = ['train.py', *words]\n"
-        "    try:\n"
-        "        run('mlstack.no_such_module:task', Config)\n"
-        "    except SystemExit as end:\n"
-        "        assert end.code == 2, words\n"
-        "print(*sys.modules)\n"
-    )
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    done = in_a_fresh_process([str(script), json.dumps([words for words, _ in MISTAKES])], empty)
-    assert done.returncode == 0, done.stderr
-    assert not set(FRAMEWORKS) & set(done.stdout.split())
-    assert not list(empty.iterdir())
+def test_no_mistake_costs_a_framework_or_writes_a_file(mistaken: dict[str, Any]) -> None:
+    assert not set(FRAMEWORKS) & set(mistaken["modules"])
+    assert mistaken["files"] == []
 
 
 SCRIPTS = ["train", "eval", "predict", "convert", "download", "check_env", "validate", "compare_performance"]

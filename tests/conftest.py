@@ -161,17 +161,29 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, engine: str) -> RunFolder:
+def made_once() -> dict[tuple[str, ...], Any]:
+    """What lasts for the session though it depends on the engine: pytest makes such a fixture anew in every file."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, engine: str, made_once: dict[tuple[str, ...], Any]) -> RunFolder:
     """A finished run on all the digits, made once by the `train` command, without figures.
 
     Look, don't touch: `shutil.copytree` it.
     """
+    if ("trained", engine) not in made_once:
+        made_once["trained", engine] = _train_on_digits(tmp_path_factory.mktemp("trained") / "outputs", engine)
+    run: RunFolder = made_once["trained", engine]
+    return run
+
+
+def _train_on_digits(outputs: Path, engine: str) -> RunFolder:
     from without_figures import without_figures
 
     from mlstack.commands.train import train
     from mlstack.runs import find_run
 
-    outputs = tmp_path_factory.mktemp("trained") / "outputs"
     config = configuration(
         outputs,
         engine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,14 +35,15 @@ def write_pictures(folder: Path, task: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def table_run(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Callable[[str], RunFolder]:
+def table_run(
+    tmp_path_factory: pytest.TempPathFactory, engine: str, made_once: dict[tuple[str, ...], Any]
+) -> Callable[[str], RunFolder]:
     """`table_run("regression")`: a run on such pictures, made once a task and engine. Look, don't touch."""
-    made: dict[str, RunFolder] = {}
 
     def run(task: str) -> RunFolder:
         from mlstack.commands.train import train
 
-        if task not in made:
+        if (task, engine) not in made_once:
             folder = tmp_path_factory.mktemp(task)
             table = write_pictures(folder, task)
             config = Config(
@@ -53,8 +55,9 @@ def table_run(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Callable
             )
             with without_figures():
                 train(config)
-            made[task] = find_run("latest", output_dir=folder / "outputs")
-        return made[task]
+            made_once[task, engine] = find_run("latest", output_dir=folder / "outputs")
+        found: RunFolder = made_once[task, engine]
+        return found
 
     return run
 

@@ -166,7 +166,7 @@ def made_once() -> dict[tuple[str, ...], Any]:
     return {}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, engine: str, made_once: dict[tuple[str, ...], Any]) -> RunFolder:
     """A finished run on all the digits, made once by the `train` command, without figures.
 

@@ -34,7 +34,7 @@ def write_pictures(folder: Path, task: str) -> Path:
     return table
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def table_run(
     tmp_path_factory: pytest.TempPathFactory, engine: str, made_once: dict[tuple[str, ...], Any]
 ) -> Callable[[str], RunFolder]:

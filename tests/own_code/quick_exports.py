@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
 
 from mlstack.export import edge_report, model_card
 from mlstack.export.targets import base
@@ -14,7 +14,7 @@ SECONDS = 0.05
 def quick_exports() -> None:
     """From now on, latencies are measured for a moment only, and the table is made once."""
     model_card.MEASURED_S = edge_report.SECONDS = base.SECONDS = SECONDS
-    if find_spec("torch"):
+    with suppress(ModuleNotFoundError):  # without torch there is no table
         from torch.onnx._internal.exporter._registration import ONNXRegistry
 
         made = ONNXRegistry.from_torchlib.__func__  # type: ignore[attr-defined]

@@ -157,7 +157,7 @@ triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, outpu
 PYTEST = env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 COVERED = --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,90)
 
-test: $(DEV)  ## run the suite (8 minutes); ARGS="--changed", "-k loader" picks tests; COVERAGE=1 measures coverage
+test: $(DEV)  ## run the suite (9 minutes); ARGS="--changed", "-k loader" picks tests; COVERAGE=1 measures coverage
 	@$(PYTEST) --durations=20 $(if $(COVERAGE),$(COVERED)) $(ARGS)
 
 test-long: $(DEV)  ## what it leaves out: dozens of kills, an engine deleted from a copy, stage 1 (4 minutes)

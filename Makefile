@@ -155,7 +155,7 @@ triton-repo: $(TRAIN)  ## the newest run as a model repository for Triton, outpu
 # One thread a process: several processes whose torch threads compete for the same cores crawl. Without bytecode, each
 # of hundreds of processes would compile the package anew. Coverage makes Python run 1.7 times as long.
 PYTEST = env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-COVERED = --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,90)
+COVERED = --cov --cov-report=term --cov-fail-under=$(if $(ARGS),0,95)
 
 test: $(DEV)  ## run the suite (9 minutes); ARGS="--changed", "-k loader" picks tests; COVERAGE=1 measures coverage
 	@$(PYTEST) --durations=20 $(if $(COVERAGE),$(COVERED)) $(ARGS)

@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what the modules hold alone for good: a search for garbage among frameworks takes most of a second."""
+    """Make exports quick, and never look for garbage among what frameworks hold: each time takes most of a second."""
     if any(item.get_closest_marker("framework") for item in session.items):
         from quick_exports import quick_exports
 

@@ -77,7 +77,7 @@ class Asker(threading.Thread):
             try:
                 if self.connection.sock is None:
                     self.connection.connect()
-            except (ConnectionRefusedError, ConnectionResetError):  # reset: the listener was closed in the handshake
+            except ConnectionRefusedError:
                 return  # nothing was sent: nothing is lost
             try:
                 self._ask(b"%d of %d" % (self.answered, id(self)))

@@ -24,10 +24,10 @@ from mlstack.serving.problems import Problem, not_ready
 
 BACKLOG = 1024  # connections that the kernel keeps for us
 GRACE_S = 0.5  # time in which a client that keeps its connection may learn, with an answer, that it ends
+REFUSED_AT_ONCE = 128  # connections beyond the limit that get an answer; further ones are cut
 SO_ATTACH_FILTER = 26  # Linux; the socket module has no name for it
 # Classic BPF, (code, jump if true, jump if false, operand): load the TCP header's flags; SYN? keep 0 bytes; else all.
 DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-REFUSED_AT_ONCE = 128  # connections beyond the limit that get an answer; further ones are cut
 
 __all__ = ["HttpLimits", "HttpServer"]
 
